@@ -1,0 +1,3 @@
+//! What several topics need: real peers, started and stopped.
+
+pub(crate) mod registry;
