@@ -1,0 +1,4 @@
+//! Image words: what is read, what is refused.
+
+mod documents;
+mod reference;
