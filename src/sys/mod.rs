@@ -5,5 +5,6 @@
 #![allow(unsafe_code)]
 
 mod error;
+pub mod flock;
 
 pub use error::{Error, Result};
