@@ -31,6 +31,12 @@ impl Error {
         self.errno
     }
 
+    /// Whether it failed for want of privilege.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self.errno, libc::EPERM | libc::EACCES)
+    }
+
     /// The name of the system call.
     #[must_use]
     pub fn call(&self) -> &'static str {

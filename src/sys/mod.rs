@@ -4,7 +4,10 @@
 //! and what it was called with. Nothing here knows of images, layers or FUSE.
 #![allow(unsafe_code)]
 
+pub mod daemon;
 mod error;
+pub mod fd_passing;
 pub mod flock;
+pub mod mount;
 
 pub use error::{Error, Result};
