@@ -1,1 +1,3 @@
+//! Doubles and makers of input, for tests and fuzzing; never part of a release.
 
+pub mod transport;

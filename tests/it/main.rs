@@ -8,6 +8,7 @@
 )]
 
 mod oci;
+mod registry;
 mod store;
 mod support;
 mod tidy;

@@ -20,6 +20,8 @@ pub(crate) struct Registry {
 pub(crate) struct Setup<'a> {
     /// Speak TLS with this certificate and key.
     pub(crate) tls: Option<(&'a Path, &'a Path)>,
+    /// With TLS: talk only to those who show a certificate that this authority signed.
+    pub(crate) client_ca: Option<&'a Path>,
     /// Ask for a login that this htpasswd file (bcrypt only) knows.
     pub(crate) htpasswd: Option<&'a Path>,
 }
@@ -178,6 +180,9 @@ fn config_text(addr: SocketAddr, data: &Path, setup: Setup<'_>) -> String {
             certificate.display(),
             key.display()
         );
+        if let Some(ca) = setup.client_ca {
+            text += &format!("    clientcas:\n      - {}\n", ca.display());
+        }
     }
     if let Some(htpasswd) = setup.htpasswd {
         text += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", htpasswd.display());
