@@ -5,8 +5,12 @@
 //! leaves this room unverified. Nothing here knows of archives, files of an image, or HTTP.
 
 mod error;
+mod file;
+mod verify;
 
 pub use error::{Error, Result};
+pub use file::FileBlob;
+pub use verify::{CHUNK, ChunkDigests, ChunkHasher, Verified};
 
 use std::fmt;
 
@@ -26,4 +30,20 @@ pub trait ReadAt: fmt::Debug + Send + Sync {
     /// [`Error::PastEnd`] when the range is not within the length; else when the bytes cannot be
     /// had or do not match what they were verified against. `buf` then holds nothing of use.
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+}
+
+impl<R: ReadAt + ?Sized> ReadAt for std::sync::Arc<R> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        (**self).read_exact_at(offset, buf)
+    }
+}
+
+/// Checks that `count` bytes from `offset` lie within `len` bytes.
+fn check_range(len: u64, offset: u64, count: usize) -> Result<()> {
+    let end = offset.saturating_add(count as u64);
+    if end > len { Err(Error::PastEnd { offset, end, len }) } else { Ok(()) }
 }

@@ -8,6 +8,8 @@ pub mod daemon;
 mod error;
 pub mod fd_passing;
 pub mod flock;
+pub mod mmap;
 pub mod mount;
+pub mod zlib;
 
 pub use error::{Error, Result};
