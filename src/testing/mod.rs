@@ -1,4 +1,5 @@
-//! Doubles and makers of input, for tests and fuzzing; never part of a release.
+//! Doubles, makers of input and lists of cases, for tests and fuzzing; never part of a release.
 
+pub mod conformance;
 pub mod tar;
 pub mod transport;
