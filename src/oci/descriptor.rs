@@ -164,7 +164,8 @@ mod tests {
     fn parse(size: &str) -> Result<Descriptor, serde_json::Error> {
         let digest = Digest::of(b"");
         serde_json::from_str(&format!(
-            r#"{{"mediaType":"a/b","digest":"{digest}","size":{size},"urls":["x"],"annotations":null}}"#
+            r#"{{"mediaType":"a/b","digest":"{digest}","size":{size},
+                "urls":["x"],"annotations":null}}"#
         ))
     }
 

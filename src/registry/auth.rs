@@ -327,6 +327,13 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_read_without_harm(text in "([a-zA-Z]{0,8}|[ \\t,=\"\\\\]|\\PC){0,30}") {
+            parse_challenges(&text);
+        }
+    }
+
     #[test]
     fn the_query_for_a_token_is_encoded() {
         assert_eq!(

@@ -48,7 +48,7 @@ impl Default for HttpOptions {
             certificate_dirs: CERTIFICATE_DIRS.iter().map(PathBuf::from).collect(),
             insecure: Vec::new(),
             connect_timeout: Duration::from_secs(15),
-            response_timeout: Duration::from_secs(60),
+            response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
         }
     }
@@ -210,8 +210,19 @@ impl Resolver for Names {
         config: &Config,
         timeout: NextTimeout,
     ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
-        let failed = |error| wrapped(dial_error(url::host_port(uri), error));
+        let failed = |error| wrapped(dial_error(url::host_port(uri), lookup_error(error)));
         self.0.resolve(uri, config, timeout).map_err(failed)
+    }
+}
+
+/// The standard library tells a name that does not exist from a name server that does not answer
+/// by its message only.
+fn lookup_error(error: ureq::Error) -> ureq::Error {
+    match error {
+        ureq::Error::Io(error) if !error.to_string().contains("Temporary failure") => {
+            ureq::Error::Io(io::Error::new(io::ErrorKind::NotFound, error))
+        }
+        other => other,
     }
 }
 

@@ -127,6 +127,28 @@ fn what_is_too_large_or_not_json_is_refused() {
     assert!(matches!(Document::parse(&deep, None), Err(DocumentError::Json(_))));
 }
 
+proptest::proptest! {
+    #[test]
+    fn a_damaged_document_is_an_error_or_another_document(
+        at in proptest::prelude::any::<proptest::sample::Index>(),
+        byte: u8,
+        cut: bool,
+    ) {
+        for document in [manifest(), index(&[Some("linux/amd64"), None]), config()] {
+            let mut raw = serde_json::to_vec(&document).unwrap();
+            let at = at.index(raw.len());
+            raw[at] = byte;
+            if cut {
+                raw.truncate(at);
+                proptest::prop_assert!(Document::parse(&raw, None).is_err());
+                proptest::prop_assert!(Config::parse(&raw).is_err());
+            } else if let Ok(parsed) = Document::parse(&raw, None) {
+                proptest::prop_assert!(!parsed.media_type().as_str().is_empty());
+            }
+        }
+    }
+}
+
 fn choose(platforms: &[Option<&str>], wanted: &str) -> Option<Digest> {
     let raw = serde_json::to_vec(&index(platforms)).unwrap();
     let wanted: Platform = wanted.parse().unwrap();

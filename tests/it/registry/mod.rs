@@ -5,6 +5,7 @@ mod manifests;
 mod peer;
 mod requests;
 mod tls;
+mod wire;
 
 use std::error::Error as _;
 use std::io;
