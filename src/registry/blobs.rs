@@ -89,7 +89,7 @@ impl BlobReader {
                     self.state = State::Open(body);
                     None
                 }),
-                State::Open(body) => self.read_from(body, buf).map(Some),
+                State::Open(body) => self.read_from(body, buf),
             };
             match outcome {
                 Ok(Some(n)) => return Ok(n),
@@ -103,8 +103,9 @@ impl BlobReader {
         }
     }
 
-    /// Takes the next bytes from `body`, and checks that it ends where the blob does.
-    fn read_from(&mut self, mut body: Body, buf: &mut [u8]) -> Result<usize> {
+    /// Takes the next bytes from `body`, and checks that it ends where the blob does. `None` when
+    /// it must be asked again.
+    fn read_from(&mut self, mut body: Body, buf: &mut [u8]) -> Result<Option<usize>> {
         let left = self.size.saturating_sub(self.at);
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         let broken = |source| Error::Broken { url: self.what.clone(), source };
@@ -114,7 +115,10 @@ impl BlobReader {
                 return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
             }
             Ok(n) => n,
-            Err(source) if source.kind() == io::ErrorKind::Interrupted => 0,
+            Err(source) if source.kind() == io::ErrorKind::Interrupted => {
+                self.state = State::Open(body);
+                return Ok(None);
+            }
             Err(source) => return Err(broken(source)),
         };
         self.at = self.at.saturating_add(n as u64);
@@ -124,15 +128,15 @@ impl BlobReader {
         }
         if self.at < self.size {
             self.state = State::Open(body);
-            return Ok(n);
+            return Ok(Some(n));
         }
         // The end is read too: that gives the connection back, and shows what is too much.
         match body.read(&mut [0]) {
-            Ok(0) => Ok(n),
+            Ok(0) => Ok(Some(n)),
             Ok(_) => Err(self.wrong_size("more".to_owned())),
             Err(error) => {
                 log::debug!("{}: after its last byte: {error}", self.what);
-                Ok(n)
+                Ok(Some(n))
             }
         }
     }

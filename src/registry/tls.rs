@@ -1,5 +1,5 @@
-//! Whom TLS trusts: the system's authorities, and for one host what `certs.d` says
-//! (containers-certs.d(5)).
+//! Whom TLS trusts: the system's authorities (or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`, as
+//! with OpenSSL), and for one host what `certs.d` says (containers-certs.d(5)).
 //!
 //! In `DIR/HOST:PORT/`, every `*.crt` file holds certificates to trust for that host, and a
 //! `*.cert` file with a `*.key` file of the same stem is the certificate to show to it.

@@ -41,6 +41,8 @@ pub enum Fault {
     ShortBody(usize),
     /// The connection breaks after so many bytes of the body.
     Reset(usize),
+    /// Reading the body is interrupted once before its first byte.
+    Interrupted,
     /// So many bytes too many; no length was announced.
     LongBody(usize),
     /// A range is answered with the whole.
@@ -153,7 +155,7 @@ impl Transport for MemTransport {
                 headers: headers.clone(),
                 body: body.clone().into_bytes(),
                 announced: true,
-                broken: false,
+                ..Answer::default()
             },
             (Some(token), _) if host == "auth.example" => {
                 Answer::ok("application/json", json!({"token": token}).to_string().into_bytes())
@@ -192,13 +194,22 @@ struct Answer {
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     announced: bool,
-    broken: bool,
+    end: End,
+    interrupted: bool,
+}
+
+/// How a body ends.
+#[derive(Default, Clone, Copy)]
+enum End {
+    #[default]
+    Clean,
+    Broken,
 }
 
 impl Answer {
     fn ok(media_type: &str, body: Vec<u8>) -> Self {
         let headers = vec![("content-type", media_type.to_owned())];
-        Self { status: 200, headers, body, announced: true, broken: false }
+        Self { status: 200, headers, body, announced: true, ..Self::default() }
     }
 
     fn missing() -> Self {
@@ -247,7 +258,7 @@ impl Answer {
                 self.set("content-length", self.body.len().to_string());
                 self.body.truncate(len);
                 self.announced = false;
-                self.broken = true;
+                self.end = End::Broken;
             }
             Fault::LongBody(more) => {
                 self.body.extend(std::iter::repeat_n(0, more));
@@ -257,6 +268,7 @@ impl Answer {
                 let len = self.body.len() as u64;
                 self.set("content-range", content_range(by, len.saturating_add(by)));
             }
+            Fault::Interrupted => self.interrupted = true,
             Fault::Refused | Fault::Status(..) | Fault::IgnoredRange => {}
         }
     }
@@ -265,9 +277,9 @@ impl Answer {
         if self.announced && !self.headers.iter().any(|(name, _)| *name == "content-length") {
             self.set("content-length", self.body.len().to_string());
         }
-        let body: Body =
-            Box::new(BrokenBody { bytes: io::Cursor::new(self.body), broken: self.broken });
-        let mut response = Response::new(body);
+        let (bytes, end) = (io::Cursor::new(self.body), self.end);
+        let body = Box::new(FaultyBody { bytes, end, interrupted: self.interrupted });
+        let mut response = Response::new(body as Body);
         *response.status_mut() = self.status.try_into().unwrap_or_default();
         for (name, value) in self.headers {
             if let Ok(value) = value.parse() {
@@ -278,16 +290,20 @@ impl Answer {
     }
 }
 
-struct BrokenBody {
+struct FaultyBody {
     bytes: io::Cursor<Vec<u8>>,
-    broken: bool,
+    end: End,
+    interrupted: bool,
 }
 
-impl Read for BrokenBody {
+impl Read for FaultyBody {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.bytes.read(buf)? {
-            0 if self.broken && !buf.is_empty() => Err(io::ErrorKind::ConnectionReset.into()),
-            n => Ok(n),
+        if std::mem::take(&mut self.interrupted) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match (self.bytes.read(buf)?, self.end) {
+            (0, End::Broken) if !buf.is_empty() => Err(io::ErrorKind::ConnectionReset.into()),
+            (n, _) => Ok(n),
         }
     }
 }

@@ -76,6 +76,11 @@ fn a_broken_or_short_body_is_resumed_where_it_ended() {
 }
 
 #[test]
+fn an_interrupted_read_is_no_end() {
+    stage().fail(&[Fault::Interrupted]).is_whole_after(&[None]);
+}
+
+#[test]
 fn a_whole_answer_to_a_range_is_skipped_into() {
     stage()
         .fail(&[Fault::Reset(100_000), Fault::IgnoredRange])
