@@ -161,7 +161,22 @@ fn end_helper(at: &Path, child: Child) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MountOptions, helper_options};
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::{Error, MountOptions, helper_options, run_helper};
+
+    #[test]
+    fn what_the_helper_says_against_it_is_told() {
+        let run =
+            |script| match run_helper(Path::new("/at"), Command::new("sh").args(["-c", script])) {
+                Err(Error::Refused { said, .. }) => said,
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(run("echo 'it is forbidden' >&2; exit 1"), "it is forbidden");
+        assert_eq!(run("exit 3"), "exit status: 3");
+        assert!(run("head -c 10000 /dev/zero | tr '\\0' x >&2; exit 1").len() <= 4096);
+    }
 
     #[test]
     fn a_source_cannot_bring_options_of_its_own() {

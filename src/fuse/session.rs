@@ -45,8 +45,7 @@ pub struct Unmounter {
 /// When there is no directory at `at`, when the kernel or the helper refuses to mount, and when
 /// the kernel speaks no protocol that is understood here.
 pub fn serve(union: Arc<Union>, at: &Path, options: &MountOptions) -> Result<Session> {
-    // Unmounting must find it after a change of the working directory, too.
-    let at = at.canonicalize().map_err(|source| Error::Mountpoint { at: at.to_owned(), source })?;
+    let at = mountpoint(at).map_err(|source| Error::Mountpoint { at: at.to_owned(), source })?;
     let (connection, means) = mount::mount(&at, options)?;
     let probing = Arc::new(AtomicBool::new(true));
     let start = || {
@@ -64,6 +63,14 @@ pub fn serve(union: Arc<Union>, at: &Path, options: &MountOptions) -> Result<Ses
     log::info!("mounted on {at:?}");
     let unmounter = Unmounter { at, device, means };
     Ok(Session { unmounter, serving: Some(serving) })
+}
+
+/// The directory at `at`, by a path that names it after a change of the working directory, too.
+fn mountpoint(at: &Path) -> std::io::Result<PathBuf> {
+    // With a slash behind it, a path is that of a directory or an error.
+    let at = at.canonicalize()?;
+    std::fs::metadata(at.join(""))?;
+    Ok(at)
 }
 
 /// Takes away a mount that cannot be served.
