@@ -4,12 +4,21 @@
 //! and what it was called with. Nothing here knows of images, layers or FUSE.
 #![allow(unsafe_code)]
 
+pub mod caps;
 pub mod daemon;
 mod error;
 pub mod fd_passing;
 pub mod flock;
+pub mod in_root;
 pub mod mmap;
 pub mod mount;
+pub mod mount_ns;
+pub mod namespace;
+pub mod process;
+pub mod pty;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
 pub mod zlib;
 
 pub use error::{Error, Result};
