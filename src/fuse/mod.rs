@@ -29,5 +29,6 @@ mod requests;
 mod session;
 
 pub use error::{Error, Result};
+pub use mount::unmount_any;
 pub use options::{Means, MountOptions};
 pub use session::{Session, Unmounter, serve};

@@ -48,6 +48,19 @@ pub(super) fn unmount(at: &Path, means: Means, busy: Busy) -> Result<()> {
     }
 }
 
+/// Unmounts `at`, whoever mounted it: by this process where it may, else by the helper.
+///
+/// # Errors
+/// [`Error::Unmount`], or [`Error::Refused`] by the helper, above all because it is in use.
+pub fn unmount_any(at: &Path, busy: Busy) -> Result<()> {
+    match unmount(at, Means::Direct, busy) {
+        Err(Error::Unmount { source, .. }) if source.is_permission() => {
+            unmount(at, Means::Helper, busy)
+        }
+        result => result,
+    }
+}
+
 /// Whether the kernel may let the helper do what it does not let this process do.
 fn is_unprivileged(error: &Error) -> bool {
     match error {

@@ -13,6 +13,7 @@ pub mod in_root;
 pub mod mmap;
 pub mod mount;
 pub mod mount_ns;
+pub mod mount_table;
 pub mod namespace;
 pub mod process;
 pub mod pty;
