@@ -159,7 +159,7 @@ impl BlobReader {
         })?;
         match answer.response.status() {
             StatusCode::OK => self.skip_into(answer),
-            StatusCode::PARTIAL_CONTENT if range.is_some() => self.take_range(answer),
+            StatusCode::PARTIAL_CONTENT => self.take_range(answer),
             status => Err(Error::Protocol { url: answer.shown(), why: format!("status {status}") }),
         }
     }
@@ -187,7 +187,7 @@ impl BlobReader {
         Ok(body)
     }
 
-    /// A body that has a range: it must be the one that was asked for.
+    /// A body that has a range: it must be all from `at` on.
     fn take_range(&self, answer: Answer) -> Result<Body> {
         let range = answer.response.headers().get(header::CONTENT_RANGE);
         let range = range.and_then(|value| value.to_str().ok());

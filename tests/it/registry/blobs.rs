@@ -98,9 +98,11 @@ fn tries_are_counted_anew_after_progress() {
 
 #[test]
 fn a_server_that_trickles_bytes_between_failures_is_given_up() {
-    let stage = stage().fail(&vec![Fault::Reset(1000); 8]);
-    stage.fails_with(|error| matches!(error, Error::Broken { .. }));
-    assert_eq!(stage.transport.take_seen().len(), 3);
+    for trickle in [1000, 40_000] {
+        let stage = stage().fail(&vec![Fault::Reset(trickle); 8]);
+        stage.fails_with(|error| matches!(error, Error::Broken { .. }));
+        assert_eq!(stage.transport.take_seen().len(), 3);
+    }
 }
 
 #[test]

@@ -133,6 +133,20 @@ fn a_link_that_has_expired_is_asked_for_again() {
 }
 
 #[test]
+fn a_server_that_a_registry_redirects_to_cannot_ask_for_a_login() {
+    let transport = stage();
+    let challenge = vec![("www-authenticate", "Bearer realm=\"https://evil.example/\"".to_owned())];
+    for _ in 0..3 {
+        transport.fail("host.example/v2/app/blobs/", redirect("https://cdn.example/x"));
+        transport.fail("cdn.example", Fault::Status(401, challenge.clone(), String::new()));
+    }
+    let error = image(&client(&transport), "host.example/app:1").unwrap_err();
+    assert!(chain(&error).contains("answered 401"), "{}", chain(&error));
+    let seen = urls(&transport);
+    assert!(!seen.iter().any(|url| url.contains("evil.example")), "{seen:?}");
+}
+
+#[test]
 fn only_this_machine_and_hosts_called_insecure_are_spoken_to_without_tls() {
     let transport = stage();
     for host in ["127.0.0.1:5000", "localhost:5000", "[::1]:5000", "host.example"] {

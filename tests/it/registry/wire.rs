@@ -151,6 +151,21 @@ fn a_server_that_does_not_answer_is_given_up() {
 }
 
 #[test]
+fn headers_that_come_drop_by_drop_are_given_up() {
+    let server = Server::start(|_, _, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nX-Drops: ").unwrap();
+        while stream.write_all(b".").is_ok() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        false
+    });
+    let start = Instant::now();
+    let error = server.blob(HttpOptions { idle_timeout: Duration::from_secs(60), ..impatient() });
+    assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
 fn a_body_that_is_cut_off_is_resumed() {
     let server = Server::start(|request, _, stream| {
         let (start, end) = [(0, 70_000), (70_000, 100_000)][request];
