@@ -37,8 +37,7 @@ pub(super) fn read(stream: &mut Unpacker<'_>, draft: &mut Draft, limits: &Limits
                 before.link = Some(reader.long_name(header, &at)?);
             }
             EntryType::XHeader if before.pax.is_none() => {
-                let records = reader.metadata(header, &at)?;
-                before.pax = Some(Pax::parse(&records).map_err(|p| at.error(p))?);
+                before.pax = Some(reader.metadata(header, &at)?);
             }
             EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader => {
                 return Err(at.error(Problem::Extension));
@@ -46,6 +45,7 @@ pub(super) fn read(stream: &mut Unpacker<'_>, draft: &mut Draft, limits: &Limits
             EntryType::XGlobalHeader => reader.skip(size(header, &at)?, &at)?,
             _ => {
                 let entry = Entry::new(header, std::mem::take(&mut before));
+                let entry = entry.map_err(|problem| at.error(problem))?;
                 at.entry.clone_from(&entry.path);
                 entries += 1;
                 if entries > limits.entries {
@@ -73,7 +73,8 @@ pub(super) fn read(stream: &mut Unpacker<'_>, draft: &mut Draft, limits: &Limits
 struct Before {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    pax: Option<Pax>,
+    /// PAX records, to be read when the entry they are about is known by name.
+    pax: Option<Vec<u8>>,
 }
 
 /// An entry, with what the headers before it say.
@@ -100,8 +101,8 @@ impl Position {
 }
 
 impl Entry {
-    fn new(header: &Header, before: Before) -> Self {
-        let mut pax = before.pax.unwrap_or_default();
+    fn new(header: &Header, before: Before) -> Result<Self, Problem> {
+        let mut pax = before.pax.map_or_else(|| Ok(Pax::default()), |pax| Pax::parse(&pax))?;
         let path = pax.sparse.name.take().or(pax.path.take()).or(before.name);
         let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
         let link = pax.linkpath.take().or(before.link);
@@ -113,7 +114,7 @@ impl Entry {
             }
             kind => kind,
         };
-        Self { kind, path, link: link.unwrap_or_default(), pax }
+        Ok(Self { kind, path, link: link.unwrap_or_default(), pax })
     }
 
     fn meta(&self, header: &Header, draft: &mut Draft) -> Result<Meta, Refusal> {

@@ -48,7 +48,7 @@ pub struct Summary {
 pub fn build(source: &mut dyn Read, dir: &Path, limits: &Limits) -> Result<Summary> {
     let seek = SeekWriter::create(&dir.join(SEEK), &dir.join(DATA))?;
     let mut stream = Unpacker::new(source, seek, limits)?;
-    let mut draft = Draft::new(limits.entries);
+    let mut draft = Draft::new(limits.entries.saturating_add(1));
     let entries = archive::read(&mut stream, &mut draft, limits)?;
     let end = stream.finish()?;
     let diff_id = DiffId::new(end.digest);

@@ -1,6 +1,11 @@
 //! Layers: archives go in, trees and bytes come out, and nothing else ever does.
 
+mod damage;
 mod entries;
+mod hostile;
+mod random;
+mod real;
+mod tree;
 
 use std::io::Cursor;
 use std::sync::Arc;
