@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::oci::Digest;
+use crate::oci::{Digest, DocumentError};
 
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,10 @@ pub enum Error {
     #[error("{} is not a mica store: it is not empty and has no file `version`", .0.display())]
     NotAStore(PathBuf),
     /// The store was written by a newer mica, or `version` is damaged.
-    #[error("the store {} is of version \"{found}\"; this mica reads version {known}", path.display())]
+    #[error(
+        "the store {} is of version \"{found}\"; this mica reads version {known}",
+        path.display()
+    )]
     Version {
         /// The root of the store.
         path: PathBuf,
@@ -87,7 +90,7 @@ pub enum Error {
         digest: Digest,
         /// What is wrong with it.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: DocumentError,
     },
     /// A name for an image is empty or too long for a record.
     #[error("\"{0}\" cannot be the name of an image")]

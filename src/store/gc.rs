@@ -11,11 +11,7 @@ use serde::Deserialize;
 use super::error::failed;
 use super::refs::{read_record, remove_ref};
 use super::{Error, Result, Store, temp};
-use crate::oci::Digest;
-
-/// The most bytes a manifest may have (distribution-spec: registries take at least 4 MiB, and
-/// clients may refuse more).
-const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+use crate::oci::{Digest, Document, Manifest};
 
 /// The right to remove content. While there is one, there are no sessions.
 #[derive(Debug)]
@@ -39,18 +35,6 @@ pub struct Freed {
 #[derive(Debug, Deserialize)]
 struct Container {
     image: Digest,
-}
-
-/// What a manifest refers to; the rest is not for us.
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Descriptor {
-    digest: Digest,
 }
 
 impl Store {
@@ -98,9 +82,9 @@ impl Store {
 
     /// The config and the layers of an image.
     pub(super) fn parts(&self, manifest: &Digest) -> Result<Vec<Digest>> {
-        let raw = self.read_blob(manifest, MAX_MANIFEST)?;
-        let parsed: Manifest = serde_json::from_slice(&raw)
-            .map_err(|source| Error::Manifest { digest: *manifest, source: source.into() })?;
+        let raw = self.read_blob(manifest, Document::MAX_SIZE as u64)?;
+        let parsed = Manifest::parse(&raw)
+            .map_err(|source| Error::Manifest { digest: *manifest, source })?;
         let layers = parsed.layers.iter().map(|layer| layer.digest);
         Ok(std::iter::once(parsed.config.digest).chain(layers).collect())
     }
@@ -122,22 +106,36 @@ impl Collector {
     /// [`Error::Manifest`], [`Error::Missing`], [`Error::Damaged`]. Else [`Error::Io`].
     pub fn collect(&self) -> Result<Freed> {
         let needed = self.needed()?;
+        self.sweep(|digest| !needed.contains(digest))
+    }
+
+    /// As [`Collector::collect`], but only blobs in `candidates`, and what was made of them.
+    ///
+    /// # Errors
+    /// As [`Collector::collect`].
+    pub fn collect_of(&self, candidates: &HashSet<Digest>) -> Result<Freed> {
+        let needed = self.needed()?;
+        self.sweep(|digest| candidates.contains(digest) && !needed.contains(digest))
+    }
+
+    fn sweep(&self, unwanted: impl Fn(&Digest) -> bool) -> Result<Freed> {
         let mut freed = Freed { bytes: temp::sweep(self)?, ..Freed::default() };
         // What is made of a blob goes before the blob, as it came after it.
         for (path, digest) in digests_in(&self.root().join("layers"))? {
-            if !needed.contains(&digest) {
+            if unwanted(&digest) {
                 freed.bytes = freed.bytes.saturating_add(temp::remove_directory(self, &path)?);
                 freed.layers += 1;
             }
         }
         for (path, digest) in digests_in(&self.root().join("blobs/sha256"))? {
-            if !needed.contains(&digest) {
+            if unwanted(&digest) {
                 let bytes = temp::disk_usage(&path);
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
                 freed.bytes = freed.bytes.saturating_add(bytes);
                 freed.blobs += 1;
             }
         }
+        // Nobody fetches a layer now: these are of processes that were killed.
         for (path, _layer) in digests_in(&self.root().join("locks"))? {
             fs::remove_file(&path).map_err(failed("remove", &path))?;
         }

@@ -75,20 +75,29 @@ impl BlobWriter<'_> {
         self.hasher.is_empty()
     }
 
+    /// Whether what was written so far has `len` bytes and the digest `digest`.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::Mismatch`].
+    pub fn check(&self, digest: &Digest, len: u64) -> Result<()> {
+        if self.hasher.len() != len {
+            let found = self.hasher.len();
+            return Err(Error::Length { digest: *digest, expected: len, found });
+        }
+        let found = self.hasher.clone().finish();
+        if found != *digest {
+            return Err(Error::Mismatch { expected: *digest, found });
+        }
+        Ok(())
+    }
+
     /// Publishes the blob, if what was written has `len` bytes and the digest `digest`. When this
     /// returns, the blob is on the disk.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::Mismatch`], [`Error::Io`]; the store is then as it was.
     pub fn commit(self, digest: &Digest, len: u64) -> Result<()> {
-        if self.hasher.len() != len {
-            let found = self.hasher.len();
-            return Err(Error::Length { digest: *digest, expected: len, found });
-        }
-        let found = self.hasher.finish();
-        if found != *digest {
-            return Err(Error::Mismatch { expected: *digest, found });
-        }
+        self.check(digest, len)?;
         self.temp.publish(&self.session.blob_path(digest))
     }
 }

@@ -164,6 +164,7 @@ impl Store {
         for directory in DIRECTORIES {
             make_directory(&self.root.join(directory))?;
         }
+        session::make_lock(self)?;
         let text = format!("{VERSION_PREFIX}{VERSION}\n");
         self.publish_bytes(text.as_bytes(), &self.root.join("version"))
     }

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{failed, lock_failed};
 use super::{Result, Store, temp};
@@ -24,6 +24,7 @@ pub struct Session {
 /// The right to fetch one layer.
 #[derive(Debug)]
 pub struct LayerLock {
+    path: PathBuf,
     _exclusive: File,
 }
 
@@ -51,16 +52,53 @@ impl Store {
 }
 
 impl Session {
-    /// Waits until nobody else fetches the layer blob `digest`. Whoever has the lock looks first
-    /// whether the layer is there now: then another one did the work.
+    /// The right to fetch the layer blob `digest`, or `None` while another one fetches it.
+    /// Whoever gets it looks first whether the layer is there now.
+    ///
+    /// # Errors
+    /// [`super::Error::Io`].
+    pub fn try_lock_layer(&self, digest: &Digest) -> Result<Option<LayerLock>> {
+        self.lock_with(digest, |file, what| try_lock(file, Share::Exclusive, what))
+    }
+
+    /// As [`Session::try_lock_layer`], but waits until nobody else fetches the layer. Who did has
+    /// done the work, or failed.
     ///
     /// # Errors
     /// [`super::Error::Io`].
     pub fn lock_layer(&self, digest: &Digest) -> Result<LayerLock> {
+        loop {
+            let wait = |file: &File, what: &str| lock(file, Share::Exclusive, what).map(|()| true);
+            if let Some(lock) = self.lock_with(digest, wait)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    fn lock_with(
+        &self,
+        digest: &Digest,
+        lock: impl Fn(&File, &str) -> crate::sys::Result<bool>,
+    ) -> Result<Option<LayerLock>> {
         let path = self.root().join("locks").join(digest.hex());
-        let file = open_lock(&path)?;
-        lock(&file, Share::Exclusive, &path.to_string_lossy()).map_err(lock_failed(&path))?;
-        Ok(LayerLock { _exclusive: file })
+        loop {
+            let file = open_lock(&path)?;
+            if !lock(&file, &path.to_string_lossy()).map_err(lock_failed(&path))? {
+                return Ok(None);
+            }
+            // Whoever had it before has removed the file: then this lock is of no use.
+            if temp::is_at(&file, &path)? {
+                return Ok(Some(LayerLock { path, _exclusive: file }));
+            }
+        }
+    }
+}
+
+impl Drop for LayerLock {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!("cannot remove {}: {error}", self.path.display());
+        }
     }
 }
 
@@ -70,6 +108,11 @@ impl Deref for Session {
     fn deref(&self) -> &Store {
         &self.store
     }
+}
+
+/// Makes the file that sessions lock.
+pub(super) fn make_lock(store: &Store) -> Result<()> {
+    open_lock(&store.root().join("lock")).map(drop)
 }
 
 /// Opens the file of a lock, making it when there is none.

@@ -44,7 +44,7 @@ fn make_locked(store: &Store, make: impl Fn(&Path) -> io::Result<File>) -> Resul
 }
 
 /// Whether `file` is what stands at `path`.
-fn is_at(file: &File, path: &Path) -> Result<bool> {
+pub(super) fn is_at(file: &File, path: &Path) -> Result<bool> {
     let open = file.metadata().map_err(failed("examine", path))?;
     match path.symlink_metadata() {
         Ok(named) => Ok((open.dev(), open.ino()) == (named.dev(), named.ino())),

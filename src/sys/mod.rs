@@ -20,6 +20,7 @@ pub mod pty;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod user;
 pub mod zlib;
 
 pub use error::{Error, Result};

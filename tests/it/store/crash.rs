@@ -41,8 +41,10 @@ fn work(root: &Path) -> Result<(), Error> {
         drop(lock);
         let config = Digest::of(b"{}");
         session.put_blob(&config, b"{}")?;
-        let manifest =
-            format!(r#"{{"config":{{"digest":"{config}"}},"layers":[{{"digest":"{blob}"}}]}}"#);
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"x/y","digest":"{config}","size":2}},
+"layers":[{{"mediaType":"x/y","digest":"{blob}","size":100000}}]}}"#
+        );
         let digest = Digest::of(manifest.as_bytes());
         session.put_blob(&digest, manifest.as_bytes())?;
         session.put_ref(&Ref {

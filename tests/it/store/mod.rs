@@ -37,14 +37,13 @@ fn put_image(session: &Session, name: &str, layers: &[&[u8]]) -> Digest {
     for layer in layers {
         put_layer(session, layer);
         let (digest, size) = (Digest::of(layer), layer.len());
-        descriptors.push(format!(r#"{{"digest":"{digest}","size":{size}}}"#));
+        descriptors.push(format!(r#"{{"mediaType":"x/y","digest":"{digest}","size":{size}}}"#));
     }
     let config = Digest::of(b"{}");
     session.put_blob(&config, b"{}").unwrap();
-    let manifest = format!(
-        r#"{{"config":{{"digest":"{config}","size":2}},"layers":[{}]}}"#,
-        descriptors.join(",")
-    );
+    let config = format!(r#"{{"mediaType":"x/y","digest":"{config}","size":2}}"#);
+    let layers = descriptors.join(",");
+    let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#);
     let digest = Digest::of(manifest.as_bytes());
     session.put_blob(&digest, manifest.as_bytes()).unwrap();
     let record = Ref { name: name.into(), manifest: digest, source: digest, updated: 1 };
