@@ -1,0 +1,206 @@
+//! Why a verb could not be done.
+
+use std::io;
+
+use crate::oci::{DiffId, Digest, DocumentError, ReferenceError};
+use crate::registry::{self, TlsFault};
+use crate::{layer, store};
+
+/// Containers, for a sentence.
+fn users(ids: &[String]) -> String {
+    match ids {
+        [one] => format!("the container {one}"),
+        several => format!("the containers {}", several.join(", ")),
+    }
+}
+
+/// Why a verb could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A text is no reference.
+    #[error("\"{text}\" is not the name of an image")]
+    Reference {
+        /// The text.
+        text: String,
+        /// Why.
+        #[source]
+        source: ReferenceError,
+    },
+    /// The store has no such image.
+    #[error("there is no image \"{text}\" in the store")]
+    NotFound {
+        /// What was looked for.
+        text: String,
+        /// Names in the store that are like it.
+        near: Vec<String>,
+    },
+    /// Several images are meant.
+    #[error("\"{text}\" can be any of {}", .found.join(", "))]
+    Ambiguous {
+        /// What was looked for.
+        text: String,
+        /// What was found.
+        found: Vec<String>,
+    },
+    /// A manifest or a config is not what it must be.
+    #[error("{digest} is no manifest or config of an image")]
+    Document {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: DocumentError,
+    },
+    /// A name that is to be given has a digest, which cannot be given.
+    #[error("\"{0}\" has a digest: a tag is needed")]
+    TagWithDigest(String),
+    /// Containers need the image.
+    #[error("\"{text}\" is used by {}", users(.containers))]
+    InUse {
+        /// The image.
+        text: String,
+        /// The ids of the containers.
+        containers: Vec<String>,
+    },
+    /// An ID stands for an image of several names.
+    #[error("\"{text}\" has several names: {}", .names.join(", "))]
+    SeveralNames {
+        /// The ID.
+        text: String,
+        /// The names.
+        names: Vec<String>,
+    },
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A layer is what was named, but cannot be read.
+    #[error("the layer {digest} cannot be used")]
+    Layer {
+        /// The layer's blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: Box<layer::Error>,
+    },
+    /// A layer is what the manifest names, but not what the config says.
+    #[error("the layer {layer} holds the archive {found}, not {expected}")]
+    DiffId {
+        /// The layer's blob.
+        layer: Digest,
+        /// What the config says.
+        expected: DiffId,
+        /// What it is.
+        found: DiffId,
+    },
+    /// A layer is no longer wanted, since another one failed.
+    #[error("another layer failed")]
+    Stopped,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// The result of a verb.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a person can do something about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no such image in the store; these names are like it.
+    NotFound {
+        /// Names in the store.
+        near: Vec<String>,
+    },
+    /// Several images are meant.
+    Ambiguous,
+    /// Containers need the image.
+    InUse,
+    /// An ID stands for several names.
+    SeveralNames,
+    /// The disk is full.
+    DiskFull,
+    /// The store belongs to someone else.
+    NoPermission,
+    /// What is stored is damaged.
+    Damaged,
+    /// The registry has no such image.
+    NotInRegistry,
+    /// The registry wants a login, or another one.
+    Login,
+    /// The registry asks to come back later.
+    RateLimited,
+    /// The registry speaks plain HTTP.
+    PlainHttp {
+        /// Host and port.
+        host: String,
+    },
+    /// The certificate of the registry is not known here.
+    Certificate {
+        /// Host and port.
+        host: String,
+        /// Whether it is that of an authority, as `openssl req -x509` makes them.
+        authority: bool,
+    },
+    /// The registry cannot be reached.
+    Unreachable {
+        /// Host and port.
+        host: String,
+    },
+    /// The image is not made for the platform.
+    NoPlatform,
+}
+
+impl Error {
+    /// What a person can do something about, if anything.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::NotFound { near, .. } => Some(Trouble::NotFound { near: near.clone() }),
+            Self::Ambiguous { .. } => Some(Trouble::Ambiguous),
+            Self::InUse { .. } => Some(Trouble::InUse),
+            Self::SeveralNames { .. } => Some(Trouble::SeveralNames),
+            Self::Store(store::Error::Damaged { .. } | store::Error::Missing(_)) => {
+                Some(Trouble::Damaged)
+            }
+            Self::Registry(error) => registry_trouble(error).or_else(|| io_trouble(self)),
+            _ => io_trouble(self),
+        }
+    }
+}
+
+fn registry_trouble(error: &registry::Error) -> Option<Trouble> {
+    use registry::Error;
+    Some(match error {
+        Error::NotFound { .. } => Trouble::NotInRegistry,
+        Error::Unauthorized { .. } | Error::Denied { .. } => Trouble::Login,
+        Error::RateLimited { .. } => Trouble::RateLimited,
+        Error::PlainHttp { host } => Trouble::PlainHttp { host: host.clone() },
+        Error::Tls { host, fault: TlsFault::CaUsedAsEndEntity } => {
+            Trouble::Certificate { host: host.clone(), authority: true }
+        }
+        Error::Tls { host, fault: TlsFault::UnknownIssuer } => {
+            Trouble::Certificate { host: host.clone(), authority: false }
+        }
+        Error::Connect { host, .. } => Trouble::Unreachable { host: host.clone() },
+        Error::NoPlatform { .. } => Trouble::NoPlatform,
+        _ => return None,
+    })
+}
+
+/// What an error of the operating system, anywhere in the chain, says.
+fn io_trouble(error: &(dyn std::error::Error + 'static)) -> Option<Trouble> {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let kinds = chain.filter_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    for kind in kinds {
+        match kind {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                return Some(Trouble::DiskFull);
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                return Some(Trouble::NoPermission);
+            }
+            _ => {}
+        }
+    }
+    None
+}
