@@ -7,6 +7,7 @@
     reason = "helpers of tests may fail as the tests themselves may"
 )]
 
+mod cli;
 mod image;
 mod layer;
 mod oci;

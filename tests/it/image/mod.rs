@@ -1,6 +1,7 @@
 //! The verbs on images: against a registry in memory, and against Debian's.
 
 mod local;
+mod peer;
 mod pull;
 
 use std::collections::BTreeMap;

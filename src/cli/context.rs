@@ -1,0 +1,64 @@
+//! Where a command works and how it shows what it does.
+
+use std::env;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use super::failure::{Failure, Result};
+use super::options::{Global, ProgressMode};
+use super::progress::{Bars, JsonLines, Plain};
+use crate::image::{self, Progress, Quiet, Store};
+
+/// What every command is given.
+#[derive(Debug)]
+pub(super) struct Context {
+    root: PathBuf,
+    progress: ProgressMode,
+}
+
+impl Context {
+    pub(super) fn new(global: &Global) -> Result<Self> {
+        let root = global.root.clone().map_or_else(default_root, Ok)?;
+        Ok(Self { root, progress: global.progress })
+    }
+
+    /// The store.
+    pub(super) fn store(&self) -> Result<Store> {
+        Store::open(&self.root).map_err(|error| {
+            let what = format!("cannot open the store {}", self.root.display());
+            Failure::of(what, &image::Error::from(error))
+        })
+    }
+
+    /// Who shows progress; nobody if the command is to be `quiet`.
+    pub(super) fn progress(&self, quiet: bool) -> Box<dyn Progress> {
+        match self.progress {
+            _ if quiet => Box::new(Quiet),
+            ProgressMode::Auto if std::io::stderr().is_terminal() => Box::new(Bars::default()),
+            ProgressMode::Auto | ProgressMode::Plain => Box::new(Plain::default()),
+            ProgressMode::Json => Box::new(JsonLines::default()),
+            ProgressMode::None => Box::new(Quiet),
+        }
+    }
+}
+
+/// A variable of the environment that is set to something.
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn default_root() -> Result<PathBuf> {
+    if let Some(root) = variable("MICA_ROOT") {
+        return Ok(root);
+    }
+    if image::is_root() {
+        return Ok(PathBuf::from("/var/lib/mica"));
+    }
+    // A relative path is to be ignored (XDG base directory specification).
+    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(variable("HOME")?.join(".local/share")));
+    data.map(|data| data.join("mica")).ok_or_else(|| {
+        Failure::new("cannot tell where images are kept: HOME is not set")
+            .hint("say where with --root or MICA_ROOT")
+    })
+}

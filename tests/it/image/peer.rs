@@ -1,0 +1,82 @@
+//! The binary against Debian's docker-registry, with images that others made.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use mica::image::Store;
+
+use crate::support::registry::{Registry, make_layout};
+
+fn mica(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mica"));
+    command.arg("--root").arg(root).args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(root: &Path, arguments: &[&str]) -> Output {
+    let output = mica(root, arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    output
+}
+
+/// A registry with an image of three layers: gzip as umoci makes it, zstd and plain as skopeo
+/// copies it.
+fn with_image() -> (tempfile::TempDir, Registry) {
+    let home = tempfile::tempdir().unwrap();
+    let layout = home.path().join("layout");
+    let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    make_layout(&layout, "1", &[("/a", b"one"), ("/large", &large), ("/b", b"two")]);
+    let registry = Registry::start();
+    registry.push_layout(&layout, "1", "app:gzip");
+    let source = format!("oci:{}:1", layout.display());
+    registry.copy_from(&source, "app:zstd", &["--dest-compress-format", "zstd", "--dest-compress"]);
+    registry.copy_from(&source, "app:docker", &["--format", "v2s2"]);
+    (home, registry)
+}
+
+#[test]
+fn images_of_others_are_pulled_listed_and_removed_whatever_their_format() {
+    let (home, registry) = with_image();
+    let root = home.path().join("store");
+    for tag in ["gzip", "zstd", "docker"] {
+        let name = registry.reference(&format!("app:{tag}"));
+        let output = run(&root, &["pull", &name]);
+        let id = String::from_utf8(output.stdout).unwrap();
+        assert!(id.starts_with("sha256:") && id.len() == 72, "{id}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 3, "a line for each layer: {said}");
+    }
+    let store = Store::open(&root).unwrap();
+    assert!(store.check().unwrap().damage.is_empty());
+    let listed = String::from_utf8(run(&root, &["images"]).stdout).unwrap();
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    run(&root, &["rmi", "app:gzip", "app:zstd", "app:docker"]);
+    for directory in ["blobs/sha256", "layers", "images", "tmp", "locks"] {
+        let left: Vec<_> = root.join(directory).read_dir().unwrap().collect();
+        assert!(left.is_empty(), "{directory}: {left:?}");
+    }
+}
+
+#[test]
+fn a_pull_that_is_killed_at_any_moment_can_simply_be_done_again() {
+    let (home, registry) = with_image();
+    let root = home.path().join("store");
+    let name = registry.reference("app:gzip");
+    for round in 0..12_u64 {
+        let mut child = mica(&root, &["pull", "-q", &name]).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(5 + round * 12));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = Store::open(&root).unwrap();
+        drop(store.enter().unwrap());
+        assert_eq!(root.join("tmp").read_dir().unwrap().count(), 0, "round {round}");
+        assert!(store.check().unwrap().damage.is_empty(), "round {round}");
+        if round % 4 == 3 {
+            run(&root, &["pull", "-q", &name]);
+            run(&root, &["rmi", &name]);
+        }
+    }
+    run(&root, &["pull", "-q", &name]);
+    assert!(Store::open(&root).unwrap().check().unwrap().damage.is_empty());
+}
