@@ -4,12 +4,16 @@
 //! and what it was called with. Nothing here knows of images, layers or FUSE.
 #![allow(unsafe_code)]
 
+pub mod at;
 pub mod caps;
 pub mod daemon;
+pub mod data;
+pub mod dirent;
 mod error;
 pub mod fd_passing;
 pub mod flock;
 pub mod in_root;
+pub mod limits;
 pub mod mmap;
 pub mod mount;
 pub mod mount_ns;
@@ -21,6 +25,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod user;
+pub mod xattr;
 pub mod zlib;
 
 pub use error::{Error, Result};

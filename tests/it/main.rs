@@ -15,3 +15,4 @@ mod registry;
 mod store;
 mod support;
 mod tidy;
+mod upper;

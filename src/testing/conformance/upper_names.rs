@@ -10,8 +10,8 @@ fn errno<T: std::fmt::Debug>(result: Result<T>) -> Errno {
     result.expect_err("refused").errno()
 }
 
-/// What a directory holds: the names in order, a whiteout with `!` before it, a directory with
-/// `/` after it.
+/// What a directory holds, sorted: a whiteout with `!` before its name, a directory with `/` after
+/// it.
 fn shown(upper: &dyn Upper, dir: NodeId) -> String {
     let names = names(upper, dir).into_iter().map(|(base, said)| {
         let base = String::from_utf8(base).expect("text");
@@ -21,7 +21,9 @@ fn shown(upper: &dyn Upper, dir: NodeId) -> String {
             _ => base,
         }
     });
-    names.collect::<Vec<_>>().join(" ")
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names.join(" ")
 }
 
 fn move_to(

@@ -1,0 +1,4 @@
+//! Layers that are directories on disk.
+
+mod conformance;
+mod fixture;
