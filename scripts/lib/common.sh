@@ -46,7 +46,7 @@ make_user_dir() {
 # Ends every process of the user directory and removes it, with what only root can remove.
 remove_user_dir() {
     [ -n "${user_dir:-}" ] || return 0
-    end_processes_under "$user_dir"
+    end_user_processes
     unmount_under "$user_dir"
     rm -rf --one-file-system "$user_dir"
     user_dir=
@@ -58,13 +58,15 @@ unmount_under() {
         while read -r at; do umount -l "$(printf '%b' "$at")"; done
 }
 
-# Ends the test user's processes whose working directory, program or arguments lie under $1.
-end_processes_under() {
-    local pid
-    for pid in $(pgrep -u "$test_user" || true); do
-        if [[ $(readlink "/proc/$pid/cwd") == "$1"* || $(readlink "/proc/$pid/exe") == "$1"* ]] ||
-            tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$1"; then
-            kill -KILL "$pid" 2>/dev/null || true
+# Ends every process that was started with its home in $user_dir (as_user does that), or with a path
+# below it among its arguments, whoever it runs as now.
+end_user_processes() {
+    local proc
+    for proc in /proc/[0-9]*; do
+        # Processes come and go; what cannot be read is gone.
+        if { tr '\0' '\n' <"$proc/environ" | grep -qxF "HOME=$user_dir" ||
+            tr '\0' '\n' <"$proc/cmdline" | grep -qF "$user_dir/"; } 2>/dev/null; then
+            kill -KILL "${proc#/proc/}" 2>/dev/null || true
         fi
     done
 }

@@ -1,6 +1,6 @@
 # The demo image: a real Debian with a compiler, in layers as people build them, made once and kept
-# in the cache. Sourced after common.sh and
-# registry.sh.
+# in the cache. Sourced after
+# common.sh and registry.sh.
 # shellcheck shell=bash
 
 image_key=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-12)
@@ -20,10 +20,18 @@ debian_sources() {
 
 # Makes the image, unless it is there.
 build_image() {
-    [ -e "$image_dir/facts" ] && return 0
-    local work
+    local lock
     mkdir -p "$cache"
-    rm -rf --one-file-system "$cache"/image-*
+    # One builds, others wait for it.
+    exec {lock}>"$cache/lock"
+    flock "$lock"
+    [ -e "$image_dir/facts" ] || make_image
+    exec {lock}>&-
+}
+
+make_image() {
+    local work
+    rm -rf --one-file-system "$cache"/image-* "$cache"/making.*
     work=$(mktemp -d "$cache/making.XXXXXX")
     say "image: building it from Debian packages, which takes two or three minutes, once"
     build_layers "$work" || die "the image could not be built" "see $work/log"
