@@ -51,9 +51,10 @@ fn run(spec: &Spec, rootfs: &Path, line: &Line, go: &OwnedFd) -> Result<Ended> {
     }
     // From here on nothing of this process can be reached from within the container.
     process::hide().doing("hide process 1")?;
+    // Signals wait here from now on, until there is a command to hand them on to.
+    line.send(&Report::Started, None)?;
     let command = start(&prepared)?;
     caps::limit(&[Capability::CAP_KILL]).doing("give up privileges")?;
-    line.send(&Report::Started, None)?;
     // The terminal stays open here, so that it never hangs up before the end.
     let _terminal = prepared.terminal.map(|pty| pty.terminal);
     attend(command)

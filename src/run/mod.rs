@@ -33,3 +33,5 @@ pub use idmap::IdMaps;
 pub use launch::{Exit, MountRootfs, Rootfs, launch};
 pub use spec::{Mount, Network, Overrides, Seccomp, Spec, from_config};
 pub use user::User;
+
+pub use crate::sys::caps::{Capability, by_name as capability};

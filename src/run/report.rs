@@ -21,7 +21,7 @@ pub(super) enum Report {
     Init,
     /// From process 1, with a descriptor: the master of the command's terminal.
     Terminal,
-    /// From process 1: the command is executing.
+    /// From process 1: it is about to start the command, and hands on the signals that it gets.
     Started,
     /// The command ended.
     Ended(Ending),

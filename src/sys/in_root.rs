@@ -101,6 +101,10 @@ impl Root {
                 continue;
             }
             let parent = self.find(&done)?;
+            if on_proc(parent.as_fd()).map_err(|e| failed("fstatfs", e.raw_os_error()))? {
+                // Nothing can be made there, and links may lead anywhere.
+                return Err(failed("openat2", libc::ELOOP));
+            }
             match rustix::fs::readlinkat(&parent, name.as_os_str(), Vec::new()) {
                 Ok(target) => {
                     links += 1;
@@ -148,6 +152,10 @@ impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn on_proc(file: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    Ok(rustix::fs::fstatfs(file)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 fn names(path: &Path) -> VecDeque<OsString> {

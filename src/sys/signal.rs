@@ -31,6 +31,9 @@ impl Signal {
     }
 }
 
+/// The highest number of a signal.
+const MAX_SIGNAL: i32 = 64;
+
 /// The signals that are handed on to another process: all that can be caught, but those that tell
 /// of a fault in this one, of its place in a shell's job control, and of its own pipes.
 const NOT_HANDED_ON: [i32; 12] = [
@@ -99,9 +102,13 @@ impl Mask {
 
 /// Gives every signal its default action back, and holds none back.
 pub fn reset() -> Result<()> {
-    for signal in 1..=64 {
-        // SAFETY: the default action runs no code of ours. What cannot be set is refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // Not through the library, which keeps two signals for itself. All zero is the default action
+    // without flags (`struct kernel_sigaction`: handler, flags, restorer, mask).
+    let default = [0u64; 4];
+    for signal in 1..=MAX_SIGNAL {
+        let (new, old) = (default.as_ptr(), ptr::null::<u64>());
+        // SAFETY: the kernel reads the structure, and runs no code of ours for the default action.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, old, size_of::<u64>()) };
     }
     Mask::empty().block()?;
     Ok(())

@@ -12,6 +12,7 @@ mod image;
 mod layer;
 mod oci;
 mod registry;
+mod run;
 mod store;
 mod support;
 mod tidy;
