@@ -7,7 +7,9 @@
 
 mod command;
 mod context;
+mod environment;
 mod failure;
+mod mount_words;
 mod options;
 mod output;
 mod progress;

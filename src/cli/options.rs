@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use super::command::Command;
-use crate::image::Remote;
+use super::context::Context;
+use super::failure::{Failure, Result};
+use crate::image::{Image, PullPolicy, Remote, Session, Store, parse, resolve};
 use crate::oci::{Platform, Reference};
 
 /// The command line.
@@ -123,5 +125,55 @@ impl Registry {
         let host = reference.repository().registry().to_owned();
         let insecure = if self.tls_verify { Vec::new() } else { vec![host] };
         Remote::new(insecure, self.platform.clone())
+    }
+
+    /// For an image of no registry.
+    fn local(&self) -> Remote {
+        Remote::new(Vec::new(), self.platform.clone())
+    }
+}
+
+/// How an image is had that the store may lack: for every command that uses one.
+#[derive(Debug, Args)]
+pub(super) struct Obtain {
+    /// When to ask the registry: missing, always or never
+    #[arg(long, value_name = "WHEN", default_value = "missing", hide_possible_values = true)]
+    pull: Pull,
+    #[command(flatten)]
+    registry: Registry,
+}
+
+/// When the registry is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pull {
+    /// When the store does not have the image.
+    Missing,
+    /// Every time.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+impl Obtain {
+    /// The image that `text` names, fetched if need be. With the session, it stays in the store.
+    pub(super) fn image(
+        &self,
+        store: &Store,
+        context: &Context,
+        text: &str,
+    ) -> Result<(Session, Image)> {
+        let policy = match self.pull {
+            Pull::Missing => PullPolicy::Missing,
+            Pull::Always => PullPolicy::Always,
+            Pull::Never => PullPolicy::Never,
+        };
+        let failed = |error| Failure::of(format!("cannot get the image {text}"), &error);
+        let remote = match parse(text) {
+            Ok(reference) => self.registry.remote(&reference),
+            // The first digits of an ID need no registry.
+            Err(_) => self.registry.local(),
+        };
+        let progress = context.progress(false);
+        resolve(store, text, policy, &remote, &*progress).map_err(failed)
     }
 }

@@ -28,6 +28,11 @@ pub(super) fn say(line: &str) {
     }
 }
 
+/// Says what a person should know before going on.
+pub(super) fn warn(text: &str) {
+    say(&format!("{} {text}", coloured("warning:", AnsiColor::Yellow)));
+}
+
 /// A word in the colour of its kind, for [`say`], which leaves the colour out where it does not
 /// belong.
 pub(super) fn coloured(word: &str, colour: AnsiColor) -> String {

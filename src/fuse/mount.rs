@@ -75,7 +75,7 @@ fn direct(at: &Path, options: &MountOptions) -> Result<OwnedFd> {
         .write(true)
         .open(DEVICE)
         .map_err(|source| Error::Device { device: DEVICE, source })?;
-    let (uid, gid) = sys::mount::effective_ids();
+    let (uid, gid) = sys::process::effective_ids();
     let allow_other = if options.allow_other { ",allow_other" } else { "" };
     // 40000 is the kind of file of the root, in octal: a directory.
     let data = format!(

@@ -1,10 +1,11 @@
 //! Why a verb could not be done.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::oci::{DiffId, Digest, DocumentError, ReferenceError};
 use crate::registry::{self, TlsFault};
-use crate::{layer, store};
+use crate::{fuse, layer, run, store, sys, tree, upper};
 
 /// Containers, for a sentence.
 fn users(ids: &[String]) -> String {
@@ -98,6 +99,45 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The layers give no view.
+    #[error("the layers of the image cannot be shown together")]
+    View(#[source] tree::Error),
+    /// The directories for what is written cannot be used.
+    #[error("the upper directory {} cannot be used", .path.display())]
+    Upper {
+        /// The upper directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: upper::Error,
+    },
+    /// A directory cannot be made or found.
+    #[error("the directory {} cannot be used", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The view cannot be mounted, served or unmounted.
+    #[error(transparent)]
+    Mount(#[from] fuse::Error),
+    /// There is nothing of mica's to unmount.
+    #[error("mica has mounted nothing on {}", .0.display())]
+    NotMounted(PathBuf),
+    /// The process that was to serve a mount died; how.
+    #[error("the process that was to serve the mount died ({0})")]
+    Died(String),
+    /// A container did not run.
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    /// There is no such container.
+    #[error("there is no container \"{0}\"")]
+    NoContainer(String),
+    /// A system call failed.
+    #[error(transparent)]
+    System(#[from] sys::Error),
 }
 
 /// The result of a verb.
@@ -151,6 +191,16 @@ pub enum Trouble {
 }
 
 impl Error {
+    /// The code to end the program with: 126 and 127 for a command that cannot be executed or is
+    /// not there, else 125.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_code(),
+            _ => 125,
+        }
+    }
+
     /// What a person can do something about, if anything.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {

@@ -70,13 +70,21 @@ impl Image {
 
     /// Opens its layers, bottom first. They keep the files open that they need, so that they can
     /// be read also when the image is removed from the store. What is decoded of them is kept in
-    /// `cache`.
+    /// `cache`. A layer that occurs twice is opened where it is uppermost only: there it says again
+    /// all that it says below.
     ///
     /// # Errors
     /// [`Error::Layer`].
     pub fn open_layers(&self, store: &Store, cache: &Arc<SpanCache>) -> Result<Vec<Layer>> {
-        let layers = self.manifest.layers.iter().zip(&self.config.rootfs.diff_ids);
-        layers.map(|(layer, diff_id)| open_layer(store, &layer.digest, *diff_id, cache)).collect()
+        let diff_ids = &self.config.rootfs.diff_ids;
+        let mut layers = Vec::with_capacity(diff_ids.len());
+        for (number, (layer, diff_id)) in self.manifest.layers.iter().zip(diff_ids).enumerate() {
+            let again = diff_ids.iter().skip(number + 1).any(|above| above == diff_id);
+            if !again {
+                layers.push(open_layer(store, &layer.digest, *diff_id, cache)?);
+            }
+        }
+        Ok(layers)
     }
 
     /// How many bytes its layers and its config have, as they are stored.

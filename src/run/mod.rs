@@ -34,4 +34,4 @@ pub use launch::{Exit, MountRootfs, Rootfs, launch};
 pub use spec::{Mount, Network, Overrides, Seccomp, Spec, from_config};
 pub use user::User;
 
-pub use crate::sys::caps::{Capability, by_name as capability};
+pub use crate::sys::caps::{Capability, all as all_capabilities, by_name as capability};

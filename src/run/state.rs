@@ -108,6 +108,8 @@ pub struct Container {
 /// The wishes of whoever makes a container.
 #[derive(Debug, Clone)]
 pub struct New {
+    /// Its identity, from [`Containers::new_id`].
+    pub id: String,
     /// Its name; without one, the first 12 digits of its identity.
     pub name: Option<String>,
     /// See [`Config::image`].
@@ -129,17 +131,30 @@ impl Containers {
         Ok(Self { dir })
     }
 
+    /// An identity that no container has.
+    ///
+    /// # Errors
+    /// Those of reading random bytes.
+    pub fn new_id(&self) -> Result<String> {
+        random_id()
+    }
+
+    /// Where the container of this identity is kept.
+    #[must_use]
+    pub fn dir_of(&self, id: &str) -> PathBuf {
+        self.dir.join(id)
+    }
+
     /// Makes a container.
     ///
     /// # Errors
     /// [`Error::Invalid`] and [`Error::NameInUse`] for its name.
     pub fn create(&self, new: New) -> Result<Container> {
-        let id = random_id()?;
-        let name = new.name.unwrap_or_else(|| id.chars().take(12).collect());
+        let name = new.name.unwrap_or_else(|| new.id.chars().take(12).collect());
         check_name(&name)?;
         let config = Config {
             version: VERSION,
-            id,
+            id: new.id,
             name,
             image: new.image,
             reference: new.reference,
@@ -152,7 +167,7 @@ impl Containers {
         if let Some(other) = self.list()?.into_iter().find(|c| c.config.name == config.name) {
             return Err(Error::NameInUse { name: config.name, id: other.config.id });
         }
-        let dir = self.dir.join(&config.id);
+        let dir = self.dir_of(&config.id);
         fs::create_dir(&dir).doing(format!("make {}", dir.display()))?;
         let lock = try_lock(&dir)?.ok_or_else(|| busy(&config.name))?;
         write_record(&dir, "config.json", &config, !config.remove)?;

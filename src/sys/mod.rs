@@ -24,7 +24,6 @@ pub mod pty;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
-pub mod user;
 pub mod xattr;
 pub mod zlib;
 

@@ -60,9 +60,3 @@ pub fn unmount(target: &Path, busy: Busy) -> Result<()> {
         Error::new("umount2", format!("{target:?}, {busy:?}"), errno.raw_os_error())
     })
 }
-
-/// The effective user and group of this process, as numbers of its user namespace.
-#[must_use]
-pub fn effective_ids() -> (u32, u32) {
-    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-}

@@ -94,7 +94,7 @@ pub fn parent_pid() -> Option<Pid> {
     rustix::process::getppid()
 }
 
-/// The effective user and group.
+/// The effective user and group, as numbers of this process's user namespace.
 #[must_use]
 pub fn effective_ids() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())

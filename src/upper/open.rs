@@ -13,7 +13,7 @@ use super::mark::{self, Dialect, DotWh, Family};
 use super::work::{self, Temp, WHITEOUT, Work};
 use crate::sys::at::{self, Access, Rename};
 use crate::sys::flock::{self, Share};
-use crate::sys::limits;
+use crate::sys::process;
 use crate::sys::xattr::Of;
 use crate::tree::Errno;
 
@@ -81,7 +81,7 @@ pub(super) fn open(upper: &Path, work: &Path, options: &UpperOptions) -> Result<
         stage,
         own,
         counter: AtomicU64::new(0),
-        ids: limits::effective_ids(),
+        ids: process::effective_ids(),
         exact_modes: false,
         family: None,
         dialect: Dialect::Device,

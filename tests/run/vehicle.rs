@@ -92,7 +92,9 @@ fn run(store: PathBuf, mut args: impl Iterator<Item = String>) -> Outcome<u8> {
         eprintln!("warning: {warning}");
     }
     let containers = Containers::open(store)?;
+    let id = containers.new_id()?;
     let container = containers.create(New {
+        id: id.clone(),
         name: wanted.name,
         image: Digest::of(b""),
         reference: "none".to_owned(),
@@ -101,7 +103,7 @@ fn run(store: PathBuf, mut args: impl Iterator<Item = String>) -> Outcome<u8> {
         ids: ids.clone(),
     })?;
     let image = RunConfig { cmd: vec!["/bin/sh".to_owned()], ..RunConfig::default() };
-    let (id, dir) = (container.config().id.clone(), container.dir().to_owned());
+    let dir = container.dir().to_owned();
     let spec = run::from_config(&image, wanted.overrides, &id, ids, dir)?;
     container.started()?;
     let no_rootfs = wanted.no_rootfs;

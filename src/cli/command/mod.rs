@@ -6,10 +6,15 @@ mod image;
 mod images;
 mod inspect;
 mod man;
+mod mount;
 mod prune;
+mod ps;
 mod pull;
+mod rm;
 mod rmi;
+mod run;
 mod tag;
+mod umount;
 mod version;
 
 use std::process::ExitCode;
@@ -24,6 +29,16 @@ use super::failure::Result;
 pub(super) enum Command {
     /// Fetch images from a registry
     Pull(pull::Options),
+    /// Run a command in a new container
+    Run(Box<run::Options>),
+    /// List containers
+    Ps(ps::Options),
+    /// Remove containers
+    Rm(rm::Options),
+    /// Mount an image on a directory
+    Mount(mount::Options),
+    /// Unmount what `mica mount` mounted
+    Umount(umount::Options),
     /// List the images in the store
     Images(images::Options),
     /// Remove images
@@ -50,6 +65,11 @@ impl Command {
     pub(super) fn execute(&self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Pull(options) => options.execute(context),
+            Self::Run(options) => options.execute(context),
+            Self::Ps(options) => options.execute(context),
+            Self::Rm(options) => options.execute(context),
+            Self::Mount(options) => options.execute(context),
+            Self::Umount(options) => options.execute(),
             Self::Images(options) => options.execute(context),
             Self::Rmi(options) => options.execute(context),
             Self::Tag(options) => options.execute(context),

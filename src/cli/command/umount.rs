@@ -1,0 +1,34 @@
+//! `mica umount`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::failure::{Failure, Result};
+use crate::image::{Busy, unmount};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mica umount /mnt
+  mica umount --lazy /mnt")]
+pub(in crate::cli) struct Options {
+    /// Take the mount out of sight even if it is in use; it ends with its last user
+    #[arg(short, long)]
+    lazy: bool,
+    /// Where images are mounted
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+}
+
+impl Options {
+    pub(super) fn execute(&self) -> Result<ExitCode> {
+        let busy = if self.lazy { Busy::Detach } else { Busy::Refuse };
+        for dir in &self.dirs {
+            unmount(dir, busy).map_err(|error| {
+                Failure::of(format!("cannot unmount {}", dir.display()), &error)
+            })?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
