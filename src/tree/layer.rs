@@ -101,6 +101,10 @@ pub trait Lower: fmt::Debug + Send + Sync {
     /// From now on the caller uses `node`, which it found as `name` in `dir`. Each call is given
     /// back by one [`Lower::forget`]. In between the id stays valid, also when every name of it
     /// is removed. A layer whose ids are always valid has nothing to do.
+    ///
+    /// Of a node that came from [`Upper::indexed`] or [`Place::Orphan`] the place is only a hint:
+    /// the layer itself need not have the name. Names that [`Upper::rename`] changes are not told
+    /// again.
     fn hold(&self, node: NodeId, dir: NodeId, name: &Name) {
         let (_node, _dir, _name) = (node, dir, name);
     }
@@ -240,7 +244,8 @@ pub trait Upper: Lower {
     /// `EEXIST` when the name is taken, `ENOSPC`, `EPERM` for a device without privilege.
     fn make(&self, dir: NodeId, name: &Name, new: &NewNode<'_>) -> Result<Node>;
 
-    /// Copies a lower file up. Nobody sees it before it is complete.
+    /// Copies a lower file up. Nobody sees it before it is complete. The times of the directory
+    /// stay as they are: for those who see the merged view nothing happened to it.
     ///
     /// # Errors
     /// Those of reading the lower file and of writing the new one.
