@@ -1,14 +1,33 @@
 //! The merged view and all overlay semantics, pure: no disk, no clock, no environment, no threads
 //! of its own, no FUSE.
 //!
-//! The one statement of the semantics is `merge::merge_slots`.
+//! The one statement of the semantics is `merge::merge_slots`. What is in use is in `table`, where
+//! it is at the moment in `inode`, with the order of all locks. The rest is one file for each
+//! thing that can be done.
 
-use std::sync::Arc;
+mod acl;
+mod copy_up;
+mod create;
+mod identity;
+mod inode;
+mod io;
+mod layers;
+mod lock;
+mod lookup;
+mod merge;
+mod readdir;
+mod remove;
+mod rename;
+mod setattr;
+mod table;
+mod xattr;
 
-use crate::tree::{
-    Attr, Errno, FsStats, Ino, Kind, Lower, Name, NewNode, Result, Seek, SetAttr, SyncMode, Upper,
-    Xattr, XattrMode,
-};
+use std::sync::{Arc, Mutex};
+
+use crate::tree::{Attr, Ino, Kind, Lower, Result, Upper};
+use layers::Layers;
+use readdir::Listings;
+use table::Table;
 
 /// The layers of a view.
 #[derive(Debug, Clone)]
@@ -92,172 +111,30 @@ pub enum RenameMode {
 /// lookups gave out and that are not forgotten since; others give `ESTALE`.
 #[derive(Debug)]
 pub struct Union {
-    _private: (),
+    layers: Layers,
+    owners: Owners,
+    table: Mutex<Table>,
+    listings: Mutex<Listings>,
+    /// Held while a directory moves to another directory: of two such moves each could put one
+    /// directory into the other.
+    moves: Mutex<()>,
 }
 
 impl Union {
     /// The view of `stack`.
     ///
     /// # Errors
-    /// `EINVAL` for a stack of no layers; `EIO` when the root of a layer cannot be read.
+    /// `EINVAL` for a stack of no layers, or of more than 65,000; `EIO` when the root of a layer
+    /// cannot be read.
     pub fn new(stack: Stack, options: Options) -> Result<Self> {
-        let (_stack, _options) = (stack, options);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// The file `name` in `parent`; counts one lookup on it. `ENOENT` when there is none.
-    pub fn lookup(&self, parent: Ino, name: &Name) -> Result<Entry> {
-        let (_parent, _name) = (parent, name);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Takes back `count` lookups.
-    pub fn forget(&self, ino: Ino, count: u64) {
-        let (_ino, _count) = (ino, count);
-    }
-
-    /// The attributes of a file.
-    pub fn attr(&self, ino: Ino) -> Result<Attr> {
-        let _ino = ino;
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Changes attributes, copying the file up first.
-    pub fn set_attr(&self, ino: Ino, change: &SetAttr) -> Result<Attr> {
-        let (_ino, _change) = (ino, change);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// The target of a symbolic link.
-    pub fn readlink(&self, ino: Ino) -> Result<Box<[u8]>> {
-        let _ino = ino;
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Gives `sink` the names of `dir` from `offset` (0, or a [`Dirent::next`]) on, until it
-    /// returns `false` (the entry was not taken) or the directory ends.
-    pub fn list(
-        &self,
-        dir: Ino,
-        offset: u64,
-        sink: &mut dyn FnMut(Dirent<'_>) -> bool,
-    ) -> Result<()> {
-        let (_dir, _offset, _sink) = (dir, offset, sink);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// As [`Union::list`], with what a lookup of each name would give. Every entry that `sink`
-    /// takes counts one lookup, but for `.` and `..`.
-    pub fn list_plus(
-        &self,
-        dir: Ino,
-        offset: u64,
-        sink: &mut dyn FnMut(Dirent<'_>, &Entry) -> bool,
-    ) -> Result<()> {
-        let (_dir, _offset, _sink) = (dir, offset, sink);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Makes a file of any kind. `new.mode` is as the caller asked for it, and its owner and
-    /// xattrs are ignored: set-group-id directories, default ACLs and the mask of `caller` are
-    /// applied here, and so is the mark of an opaque directory. Counts one lookup.
-    pub fn make(
-        &self,
-        parent: Ino,
-        name: &Name,
-        new: &NewNode<'_>,
-        caller: &Caller,
-    ) -> Result<Entry> {
-        let (_parent, _name, _new, _caller) = (parent, name, new, caller);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Gives a file another name. Counts one lookup.
-    pub fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Entry> {
-        let (_ino, _parent, _name) = (ino, parent, name);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Removes a name of a file that is no directory.
-    pub fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
-        let (_parent, _name) = (parent, name);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Removes an empty directory.
-    pub fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
-        let (_parent, _name) = (parent, name);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Moves or swaps files. `EXDEV` for a directory that lower layers have a part in.
-    pub fn rename(&self, from: (Ino, &Name), to: (Ino, &Name), mode: RenameMode) -> Result<()> {
-        let (_from, _to, _mode) = (from, to, mode);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Reads from a regular file. Fewer bytes than asked for at the end only.
-    pub fn read(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let (_ino, _offset, _buf) = (ino, offset, buf);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Writes all of `data` to a regular file, copying it up first.
-    pub fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {
-        let (_ino, _offset, _data) = (ino, offset, data);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// fallocate(2).
-    pub fn allocate(&self, ino: Ino, offset: u64, len: u64, mode: i32) -> Result<()> {
-        let (_ino, _offset, _len, _mode) = (ino, offset, len, mode);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// lseek(2) for data and holes.
-    pub fn seek(&self, ino: Ino, offset: u64, seek: Seek) -> Result<u64> {
-        let (_ino, _offset, _seek) = (ino, offset, seek);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// copy_file_range(2); returns how many bytes were copied.
-    pub fn copy_range(&self, from: (Ino, u64), to: (Ino, u64), len: u64) -> Result<u64> {
-        let (_from, _to, _len) = (from, to, len);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// fsync(2) or fdatasync(2) of a file or directory; what was never written is durable.
-    pub fn sync(&self, ino: Ino, mode: SyncMode) -> Result<()> {
-        let (_ino, _mode) = (ino, mode);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// The value of an extended attribute.
-    pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Box<[u8]>> {
-        let (_ino, _name) = (ino, name);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// All extended attributes.
-    pub fn xattrs(&self, ino: Ino) -> Result<Vec<Xattr>> {
-        let _ino = ino;
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Sets an extended attribute, copying the file up first.
-    pub fn set_xattr(&self, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
-        let (_ino, _name, _value, _mode) = (ino, name, value, mode);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Removes an extended attribute, copying the file up first.
-    pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
-        let (_ino, _name) = (ino, name);
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// Sizes: the upper layer's, or without one the sum of the layers' and nothing free.
-    pub fn stats(&self) -> Result<FsStats> {
-        Err(Errno::ENOSYS.into())
+        let union = Self {
+            layers: Layers::new(stack)?,
+            owners: options.owners,
+            table: Mutex::default(),
+            listings: Mutex::default(),
+            moves: Mutex::default(),
+        };
+        union.enter_root()?;
+        Ok(union)
     }
 }

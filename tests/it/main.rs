@@ -10,6 +10,7 @@
 mod cli;
 mod image;
 mod layer;
+mod model;
 mod oci;
 mod registry;
 mod run;

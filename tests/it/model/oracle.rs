@@ -1,0 +1,540 @@
+//! What should happen: a plain tree, onto which layers are unpacked.
+
+use std::collections::BTreeMap;
+
+use mica::tree::{Device, Errno, Kind, Time};
+
+use super::layers::{Item, Layer, Path, TARGET, What};
+use super::op::{Change, MakeKind, Op, Rename, SLOTS, Set, Target};
+
+/// A file, for good: no other one ever has the same number.
+pub(crate) type Id = usize;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    Directory(BTreeMap<&'static str, Id>),
+    File(Vec<u8>),
+    Symlink,
+    Special(Kind, Device),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    pub(crate) content: Content,
+    pub(crate) mode: u16,
+    pub(crate) owner: (u32, u32),
+    /// `None` when it is the time of some operation.
+    pub(crate) mtime: Option<Time>,
+    pub(crate) xattrs: BTreeMap<&'static str, Vec<u8>>,
+    /// `None` when a view need not know it any more.
+    pub(crate) nlink: Option<u32>,
+    /// How many names a lower layer gave it; 0 when it is from no layer.
+    pub(crate) lower_names: u32,
+    /// Anything of it, or of its names, was changed by an operation.
+    changed: bool,
+}
+
+/// What an operation is to return, but for an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Nothing to compare.
+    Done,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// This many bytes.
+    Count(u64),
+    /// The next names of the directory that is open as the slot.
+    Names,
+    /// The operation has no meaning here and is to be left out.
+    Skip,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Oracle {
+    pub(crate) files: Vec<File>,
+    pub(crate) slots: [Option<Id>; SLOTS],
+    pub(crate) read_only: bool,
+}
+
+pub(crate) const ROOT: Id = 0;
+
+impl File {
+    fn new(content: Content, mode: u16, owner: (u32, u32)) -> Self {
+        Self {
+            content,
+            mode,
+            owner,
+            mtime: None,
+            xattrs: BTreeMap::new(),
+            nlink: Some(1),
+            lower_names: 0,
+            changed: false,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.content {
+            Content::Directory(_) => Kind::Directory,
+            Content::File(_) => Kind::File,
+            Content::Symlink => Kind::Symlink,
+            Content::Special(kind, _) => kind,
+        }
+    }
+}
+
+impl Oracle {
+    /// The tree of these layers, from bottom to top.
+    pub(crate) fn new<'a>(layers: impl IntoIterator<Item = &'a Layer>, read_only: bool) -> Self {
+        let root = File::new(Content::Directory(BTreeMap::new()), 0o755, (0, 0));
+        let mut oracle = Self { files: vec![root], slots: [None; SLOTS], read_only };
+        for layer in layers {
+            oracle.unpack(layer);
+        }
+        oracle
+    }
+
+    /// First what the layer deletes, then what it brings.
+    fn unpack(&mut self, layer: &Layer) {
+        for (path, item) in &layer.items {
+            match item.what {
+                What::Whiteout => {
+                    if let Ok((dir, name)) = self.parent(path) {
+                        self.names(dir).remove(name);
+                    }
+                }
+                What::Directory { opaque: true } => {
+                    if let Ok(dir) = self.find(path)
+                        && let Content::Directory(names) = &mut self.files[dir].content
+                    {
+                        names.clear();
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut brought: BTreeMap<&Path, Id> = BTreeMap::new();
+        let mut later = Vec::new();
+        for (path, item) in &layer.items {
+            match &item.what {
+                What::Whiteout => {}
+                What::HardLink(to) => later.push((path, to)),
+                _ => {
+                    let id = self.bring(path, item);
+                    brought.insert(path, id);
+                }
+            }
+        }
+        for (path, to) in later {
+            let (dir, name) = self.parent(path).expect("the layer brought it");
+            let id = brought[to];
+            self.files[id].lower_names += 1;
+            self.files[id].nlink = Some(self.files[id].lower_names);
+            self.names(dir).insert(name, id);
+        }
+    }
+
+    fn bring(&mut self, path: &Path, item: &Item) -> Id {
+        let (dir, name) = self.parent(path).expect("parents come first");
+        let special = |kind, device| Content::Special(kind, device);
+        let content = match &item.what {
+            What::Directory { .. } => match self.find(path).map(|id| &self.files[id].content) {
+                Ok(Content::Directory(names)) => Content::Directory(names.clone()),
+                _ => Content::Directory(BTreeMap::new()),
+            },
+            What::File(bytes) => Content::File(bytes.clone()),
+            What::Symlink => Content::Symlink,
+            What::Fifo => special(Kind::Fifo, Device::default()),
+            What::Socket => special(Kind::Socket, Device::default()),
+            What::CharDevice(device) => special(Kind::CharDevice, *device),
+            What::BlockDevice(device) => special(Kind::BlockDevice, *device),
+            What::HardLink(_) | What::Whiteout => unreachable!("handled by the caller"),
+        };
+        let mode = if content == Content::Symlink { 0o777 } else { item.mode };
+        let mut file = File::new(content, mode, item.owner);
+        (file.mtime, file.xattrs, file.lower_names) = (Some(item.time), item.xattrs.clone(), 1);
+        self.files.push(file);
+        let id = self.files.len() - 1;
+        self.names(dir).insert(name, id);
+        id
+    }
+
+    pub(crate) fn names(&mut self, dir: Id) -> &mut BTreeMap<&'static str, Id> {
+        match &mut self.files[dir].content {
+            Content::Directory(names) => names,
+            other => panic!("{other:?} is no directory"),
+        }
+    }
+
+    /// The file at a path. No symbolic link is followed.
+    pub(crate) fn find(&self, path: &[&'static str]) -> Result<Id, Errno> {
+        let mut at = ROOT;
+        for name in path {
+            let Content::Directory(names) = &self.files[at].content else {
+                return Err(Errno::ENOTDIR);
+            };
+            at = *names.get(name).ok_or(Errno::ENOENT)?;
+        }
+        Ok(at)
+    }
+
+    /// The directory that a path ends in, and the name there.
+    fn parent(&self, path: &Path) -> Result<(Id, &'static str), Errno> {
+        let (name, dir) = path.split_last().expect("not the root");
+        let dir = self.find(dir)?;
+        match self.files[dir].content {
+            Content::Directory(_) => Ok((dir, name)),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    fn child(&self, (dir, name): (Id, &'static str)) -> Option<Id> {
+        match &self.files[dir].content {
+            Content::Directory(names) => names.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    fn writable(&self) -> Result<(), Errno> {
+        if self.read_only { Err(Errno::EROFS) } else { Ok(()) }
+    }
+
+    fn is_dir(&self, id: Id) -> bool {
+        self.files[id].kind() == Kind::Directory
+    }
+
+    fn is_empty(&self, id: Id) -> bool {
+        match &self.files[id].content {
+            Content::Directory(names) => names.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Whether `dir` is `top` or below it.
+    fn is_within(&self, dir: Id, top: Id) -> bool {
+        dir == top
+            || match &self.files[top].content {
+                Content::Directory(names) => names.values().any(|&id| self.is_within(dir, id)),
+                _ => false,
+            }
+    }
+
+    /// Carries an operation out; the error number is what the view must return too.
+    pub(crate) fn apply(&mut self, op: &Op) -> Result<Expected, Errno> {
+        if self.is_pointless(op) {
+            return Ok(Expected::Skip);
+        }
+        match op {
+            Op::Make { path, kind, mode, umask, uid } => {
+                self.make(path, *kind, *mode & !umask, *uid)
+            }
+            Op::Write { at, offset, data } => {
+                let id = self.target(at)?;
+                self.write(id, *offset, data)
+            }
+            Op::Read { at } => {
+                let id = self.target(at)?;
+                self.bytes(id).cloned().map(Expected::Bytes)
+            }
+            Op::Change { at, change } => {
+                let id = self.target(at)?;
+                self.change(id, *change)
+            }
+            Op::CopyRange { from, to, from_offset, to_offset, len } => {
+                let (from, to) = (self.target(from)?, self.target(to)?);
+                self.copy_range((from, *from_offset), (to, *to_offset), *len)
+            }
+            Op::SetXattr { at, name, value, set } => {
+                let id = self.target(at)?;
+                self.writable()?;
+                match (set, self.files[id].xattrs.contains_key(name)) {
+                    (Set::Create, true) => return Err(Errno::EEXIST),
+                    (Set::Replace, false) => return Err(Errno::ENODATA),
+                    _ => {}
+                }
+                self.files[id].changed = true;
+                self.files[id].xattrs.insert(name, value.clone());
+                Ok(Expected::Done)
+            }
+            Op::RemoveXattr { at, name } => {
+                let id = self.target(at)?;
+                self.writable()?;
+                self.files[id].xattrs.remove(name).ok_or(Errno::ENODATA)?;
+                self.files[id].changed = true;
+                Ok(Expected::Done)
+            }
+            Op::Unlink(path) => self.remove(path, false),
+            Op::Rmdir(path) => self.remove(path, true),
+            Op::Rename { from, to, how } => self.rename(from, to, *how),
+            Op::Link { from, to } => {
+                let id = self.target(from)?;
+                self.link(id, to)
+            }
+            Op::Open { slot, path } => {
+                self.slots[*slot] = None;
+                self.slots[*slot] = Some(self.find(path)?);
+                Ok(Expected::Done)
+            }
+            Op::Close { slot } => {
+                self.slots[*slot] = None;
+                Ok(Expected::Done)
+            }
+            Op::List { slot, .. } => match self.slots[*slot] {
+                Some(id) if self.is_dir(id) => Ok(Expected::Names),
+                _ => Ok(Expected::Skip),
+            },
+            Op::Forget => Ok(Expected::Done),
+            Op::Remount => {
+                self.remount();
+                Ok(Expected::Done)
+            }
+        }
+    }
+
+    /// The file an operation is done to.
+    fn target(&self, target: &Target) -> Result<Id, Errno> {
+        match target {
+            Target::Path(path) => self.find(path),
+            Target::Slot(slot) => self.slots[*slot].ok_or(Errno::EBADF),
+        }
+    }
+
+    /// Whether an operation is done to what is not open, or to a directory that is deleted, of
+    /// which it is not promised what still works.
+    fn is_pointless(&self, op: &Op) -> bool {
+        op.slots().any(|slot| self.slots[slot].is_none_or(|id| self.is_deleted_dir(id)))
+    }
+
+    pub(crate) fn is_deleted_dir(&self, id: Id) -> bool {
+        self.is_dir(id) && self.files[id].nlink == Some(0)
+    }
+
+    /// After this, how many names a lower file of several names has is not known if any of them
+    /// changed.
+    fn remount(&mut self) {
+        self.slots = [None; SLOTS];
+        for file in &mut self.files {
+            if file.lower_names > 1 && file.changed {
+                file.nlink = None;
+            }
+        }
+    }
+
+    /// The names of a directory have changed.
+    fn touch(&mut self, dir: Id) {
+        self.files[dir].mtime = None;
+    }
+
+    fn relink(&mut self, id: Id, change: impl FnOnce(u32) -> u32) {
+        let file = &mut self.files[id];
+        file.nlink = file.nlink.map(change);
+        file.changed = true;
+    }
+
+    fn make(&mut self, path: &Path, kind: MakeKind, mode: u16, id: u32) -> Result<Expected, Errno> {
+        let place = self.parent(path)?;
+        self.writable()?;
+        if self.child(place).is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let parent = &self.files[place.0];
+        let sets_group = parent.mode & 0o2000 != 0;
+        let group = if sets_group { parent.owner.1 } else { id + 10 };
+        let (content, mode) = match kind {
+            MakeKind::File => (Content::File(Vec::new()), mode),
+            MakeKind::Directory => {
+                let inherited = if sets_group { 0o2000 } else { 0 };
+                (Content::Directory(BTreeMap::new()), mode | inherited)
+            }
+            MakeKind::Symlink => (Content::Symlink, 0o777),
+            MakeKind::Fifo => (Content::Special(Kind::Fifo, Device::default()), mode),
+            MakeKind::Socket => (Content::Special(Kind::Socket, Device::default()), mode),
+            MakeKind::CharDevice(Device { major: 0, minor: 0 }) => return Err(Errno::EPERM),
+            MakeKind::CharDevice(device) => (Content::Special(Kind::CharDevice, device), mode),
+        };
+        self.files.push(File::new(content, mode, (id, group)));
+        let made = self.files.len() - 1;
+        self.names(place.0).insert(place.1, made);
+        self.touch(place.0);
+        Ok(Expected::Done)
+    }
+
+    fn bytes(&self, id: Id) -> Result<&Vec<u8>, Errno> {
+        match &self.files[id].content {
+            Content::File(bytes) => Ok(bytes),
+            Content::Directory(_) => Err(Errno::EISDIR),
+            Content::Symlink | Content::Special(..) => Err(Errno::EINVAL),
+        }
+    }
+
+    fn write(&mut self, id: Id, offset: u64, data: &[u8]) -> Result<Expected, Errno> {
+        self.writable()?;
+        self.bytes(id)?;
+        let file = &mut self.files[id];
+        (file.mtime, file.changed) = (None, true);
+        let Content::File(bytes) = &mut file.content else { return Err(Errno::EINVAL) };
+        let offset = usize::try_from(offset).expect("small");
+        if !data.is_empty() {
+            let end = offset + data.len();
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[offset..end].copy_from_slice(data);
+        }
+        Ok(Expected::Done)
+    }
+
+    fn copy_range(
+        &mut self,
+        (from, from_offset): (Id, u64),
+        (to, to_offset): (Id, u64),
+        len: u64,
+    ) -> Result<Expected, Errno> {
+        self.writable()?;
+        self.bytes(from)?;
+        self.bytes(to)?;
+        let apart = from_offset + len <= to_offset || to_offset + len <= from_offset;
+        if from == to && !apart {
+            return Err(Errno::EINVAL);
+        }
+        let skip = usize::try_from(from_offset).expect("small");
+        let take = usize::try_from(len).expect("small");
+        let data: Vec<u8> = self.bytes(from)?.iter().skip(skip).take(take).copied().collect();
+        self.write(to, to_offset, &data)?;
+        Ok(Expected::Count(data.len() as u64))
+    }
+
+    fn change(&mut self, id: Id, change: Change) -> Result<Expected, Errno> {
+        self.writable()?;
+        if let Change::Size(_) = change {
+            self.bytes(id)?;
+        }
+        let file = &mut self.files[id];
+        file.changed = true;
+        match change {
+            Change::Mode(mode) => file.mode = mode,
+            Change::Owner(uid, gid) => file.owner = (uid, gid),
+            Change::Mtime(time) => file.mtime = Some(time),
+            Change::Size(size) => {
+                if let Content::File(bytes) = &mut file.content {
+                    bytes.resize(usize::try_from(size).expect("small"), 0);
+                }
+                file.mtime = None;
+            }
+        }
+        Ok(Expected::Done)
+    }
+
+    fn remove(&mut self, path: &Path, dir: bool) -> Result<Expected, Errno> {
+        let place = self.parent(path)?;
+        self.writable()?;
+        let id = self.child(place).ok_or(Errno::ENOENT)?;
+        match (dir, self.is_dir(id)) {
+            (false, true) => return Err(Errno::EISDIR),
+            (true, false) => return Err(Errno::ENOTDIR),
+            _ if !self.is_empty(id) => return Err(Errno::ENOTEMPTY),
+            _ => {}
+        }
+        self.take(place, id);
+        Ok(Expected::Done)
+    }
+
+    fn take(&mut self, place: (Id, &'static str), id: Id) {
+        self.names(place.0).remove(place.1);
+        self.touch(place.0);
+        self.relink(id, |count| count.saturating_sub(1));
+    }
+
+    fn link(&mut self, id: Id, to: &Path) -> Result<Expected, Errno> {
+        let place = self.parent(to)?;
+        self.writable()?;
+        if self.is_dir(id) {
+            return Err(Errno::EPERM);
+        }
+        if self.child(place).is_some() {
+            return Err(Errno::EEXIST);
+        }
+        if self.files[id].nlink == Some(0) {
+            return Err(Errno::ENOENT);
+        }
+        // Without a name, of a file whose number of names is not known: either answer is right.
+        if self.files[id].nlink.is_none() && !self.has_name(ROOT, id) {
+            return Ok(Expected::Skip);
+        }
+        self.names(place.0).insert(place.1, id);
+        self.touch(place.0);
+        self.relink(id, |count| count + 1);
+        Ok(Expected::Done)
+    }
+
+    fn has_name(&self, dir: Id, file: Id) -> bool {
+        match &self.files[dir].content {
+            Content::Directory(names) => {
+                names.values().any(|&id| id == file || self.has_name(id, file))
+            }
+            _ => false,
+        }
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<Expected, Errno> {
+        let (from, to) = (self.parent(from)?, self.parent(to)?);
+        self.writable()?;
+        let source = self.child(from).ok_or(Errno::ENOENT)?;
+        let target = self.child(to);
+        match (how, target) {
+            (Rename::NoReplace, Some(_)) => return Err(Errno::EEXIST),
+            (Rename::Exchange, None) => return Err(Errno::ENOENT),
+            _ => {}
+        }
+        if self.is_within(to.0, source) {
+            return Err(Errno::EINVAL);
+        }
+        // A directory that is in a lower layer does not move.
+        let fixed = |oracle: &Self, id: Id| oracle.is_dir(id) && oracle.files[id].lower_names > 0;
+        let Some(target) = target else {
+            if fixed(self, source) {
+                return Err(Errno::EXDEV);
+            }
+            self.names(from.0).remove(from.1);
+            self.names(to.0).insert(to.1, source);
+            self.moved(from.0, to.0, source);
+            return Ok(Expected::Done);
+        };
+        if self.is_within(from.0, target) {
+            return Err(if how == Rename::Exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
+        }
+        if source == target {
+            return Ok(Expected::Done);
+        }
+        if how == Rename::Exchange {
+            if fixed(self, source) || fixed(self, target) {
+                return Err(Errno::EXDEV);
+            }
+            self.names(from.0).insert(from.1, target);
+            self.names(to.0).insert(to.1, source);
+            self.moved(from.0, to.0, source);
+            self.moved(from.0, to.0, target);
+            return Ok(Expected::Done);
+        }
+        match (self.is_dir(source), self.is_dir(target)) {
+            (true, false) => return Err(Errno::ENOTDIR),
+            (false, true) => return Err(Errno::EISDIR),
+            _ if fixed(self, source) => return Err(Errno::EXDEV),
+            (true, true) if !self.is_empty(target) => return Err(Errno::ENOTEMPTY),
+            _ => {}
+        }
+        self.take(to, target);
+        self.names(from.0).remove(from.1);
+        self.names(to.0).insert(to.1, source);
+        self.moved(from.0, to.0, source);
+        Ok(Expected::Done)
+    }
+
+    fn moved(&mut self, from: Id, to: Id, file: Id) {
+        self.touch(from);
+        self.touch(to);
+        self.files[file].changed = true;
+    }
+}
+
+/// What a symbolic link leads to.
+pub(crate) fn target_of(file: &File) -> Option<&'static [u8]> {
+    (file.content == Content::Symlink).then_some(TARGET)
+}
