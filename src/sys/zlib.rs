@@ -176,10 +176,11 @@ impl Inflate {
     /// the last block, the lowest bits the number of unused bits.
     fn boundary(&self) -> Stop {
         let state = self.stream.data_type;
-        if state & 128 != 0 && state & 64 == 0 {
-            Stop::Block { unused_bits: u8::try_from(state & 7).unwrap_or(0) }
-        } else {
-            Stop::Buffers
+        match u8::try_from(state & 63) {
+            Ok(unused_bits @ 0..=7) if state & 128 != 0 && state & 64 == 0 => {
+                Stop::Block { unused_bits }
+            }
+            _ => Stop::Buffers,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Layers: archives go in, trees and bytes come out, and nothing else ever does.
 
+mod conformance;
 mod damage;
 mod entries;
 mod hostile;
