@@ -18,7 +18,10 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(global: &Global) -> Result<Self> {
-        let root = global.root.clone().map_or_else(default_root, Ok)?;
+        let root = match &global.root {
+            Some(root) => root.clone(),
+            None => default_root(variable, image::is_root())?,
+        };
         Ok(Self { root, progress: global.progress })
     }
 
@@ -47,11 +50,12 @@ fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn default_root() -> Result<PathBuf> {
+/// Where images are kept unless the command line says otherwise.
+fn default_root(variable: impl Fn(&str) -> Option<PathBuf>, is_root: bool) -> Result<PathBuf> {
     if let Some(root) = variable("MICA_ROOT") {
         return Ok(root);
     }
-    if image::is_root() {
+    if is_root {
         return Ok(PathBuf::from("/var/lib/mica"));
     }
     // A relative path is to be ignored (XDG base directory specification).
@@ -61,4 +65,28 @@ fn default_root() -> Result<PathBuf> {
         Failure::new("cannot tell where images are kept: HOME is not set")
             .hint("say where with --root or MICA_ROOT")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PathBuf, default_root};
+
+    #[test]
+    fn images_are_kept_where_the_environment_says() {
+        for (variables, is_root, root) in [
+            (&[("MICA_ROOT", "m"), ("HOME", "/h")][..], false, Some("m")),
+            (&[("MICA_ROOT", "/m")], true, Some("/m")),
+            (&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], true, Some("/var/lib/mica")),
+            (&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], false, Some("/x/mica")),
+            (&[("XDG_DATA_HOME", "x"), ("HOME", "/h")], false, Some("/h/.local/share/mica")),
+            (&[], false, None),
+        ] {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| PathBuf::from(value))
+            };
+            let found = default_root(variable, is_root);
+            assert_eq!(found.ok(), root.map(PathBuf::from), "{variables:?}");
+        }
+    }
 }

@@ -7,8 +7,8 @@ use clap::{ArgAction, Args, Parser, ValueEnum};
 use super::command::Command;
 use super::context::Context;
 use super::failure::{Failure, Result};
-use crate::image::{Image, PullPolicy, Remote, Session, Store, parse, resolve};
-use crate::oci::{Platform, Reference};
+use crate::image::{Image, PullPolicy, Remote, Session, Store, Tls, resolve};
+use crate::oci::Platform;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -120,16 +120,10 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// The way to the registry of `reference`.
-    pub(super) fn remote(&self, reference: &Reference) -> Remote {
-        let host = reference.repository().registry().to_owned();
-        let insecure = if self.tls_verify { Vec::new() } else { vec![host] };
-        Remote::new(insecure, self.platform.clone())
-    }
-
-    /// For an image of no registry.
-    fn local(&self) -> Remote {
-        Remote::new(Vec::new(), self.platform.clone())
+    /// The way to registries.
+    pub(super) fn remote(&self) -> Remote {
+        let tls = if self.tls_verify { Tls::Verify } else { Tls::Any };
+        Remote::new(tls, self.platform.clone())
     }
 }
 
@@ -168,12 +162,7 @@ impl Obtain {
             Pull::Never => PullPolicy::Never,
         };
         let failed = |error| Failure::of(format!("cannot get the image {text}"), &error);
-        let remote = match parse(text) {
-            Ok(reference) => self.registry.remote(&reference),
-            // The first digits of an ID need no registry.
-            Err(_) => self.registry.local(),
-        };
         let progress = context.progress(false);
-        resolve(store, text, policy, &remote, &*progress).map_err(failed)
+        resolve(store, text, policy, &self.registry.remote(), &*progress).map_err(failed)
     }
 }

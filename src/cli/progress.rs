@@ -39,11 +39,11 @@ pub(super) struct Bars {
 impl Bars {
     fn style(step: Step) -> ProgressStyle {
         let template = match step {
-            Step::Waiting | Step::Storing => "{prefix}  {total_bytes:>10}  {msg}",
             Step::Fetching => {
-                "{prefix}  {total_bytes:>10}  [{bar:30}]  {bytes} at {bytes_per_sec}, {eta} left"
+                "{prefix}  {decimal_total_bytes:>10}  [{wide_bar}]  {decimal_bytes:>10} \
+                 {decimal_bytes_per_sec:>12}  {eta:>4}"
             }
-            Step::Done | Step::Present | Step::Failed => "{prefix}  {total_bytes:>10}  {msg}",
+            _ => "{prefix}  {decimal_total_bytes:>10}  {msg}",
         };
         // The templates are ours; a mistake in one shows as indicatif's own bar.
         ProgressStyle::with_template(template)

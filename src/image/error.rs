@@ -212,7 +212,7 @@ impl Error {
             Self::Store(store::Error::Damaged { .. } | store::Error::Missing(_)) => {
                 Some(Trouble::Damaged)
             }
-            Self::Registry(error) => registry_trouble(error).or_else(|| io_trouble(self)),
+            Self::Registry(error) => registry_trouble(error),
             _ => io_trouble(self),
         }
     }

@@ -25,7 +25,7 @@ pub use list::{Listed, list};
 pub use local::{By, Found, Image, find, parse};
 pub use mount::{MountRequest, Mounted, mount, unmount};
 pub use progress::{Progress, Quiet, Step};
-pub use pull::{Remote, pull};
+pub use pull::{Remote, Tls, pull};
 pub use remove::{Removed, prune, remove};
 pub use resolve::{PullPolicy, resolve};
 pub use run::{RunRequest, list_containers, remove_container, run};

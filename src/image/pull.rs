@@ -24,24 +24,52 @@ const PARALLEL: usize = 4;
 /// How registries are spoken to, and for what platform images are wanted.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    client: Client,
+    way: Way,
     platform: Platform,
 }
 
+#[derive(Debug, Clone)]
+enum Way {
+    /// A client for each pull.
+    New(Tls),
+    /// This client for all.
+    Client(Client),
+}
+
+/// What a registry must prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tls {
+    /// That it is who it says, by a certificate that is known here. Plain HTTP is spoken with
+    /// this machine only.
+    #[default]
+    Verify,
+    /// Nothing: plain HTTP will do, and any certificate.
+    Any,
+}
+
 impl Remote {
-    /// Images for `platform`, or else for this machine. With registries of `insecure`
-    /// (`HOST` or `HOST:PORT`) plain HTTP will do, and any certificate.
+    /// Images for `platform`, or else for this machine, from registries that prove what `tls`
+    /// says.
     #[must_use]
-    pub fn new(insecure: Vec<String>, platform: Option<Platform>) -> Self {
-        let mut options = registry::Options::default();
-        options.http.insecure = insecure;
-        Self::with_client(Client::new(options), platform)
+    pub fn new(tls: Tls, platform: Option<Platform>) -> Self {
+        Self { way: Way::New(tls), platform: platform.unwrap_or_else(Platform::host) }
     }
 
     /// As [`Remote::new`], through `client`.
     #[must_use]
     pub fn with_client(client: Client, platform: Option<Platform>) -> Self {
-        Self { client, platform: platform.unwrap_or_else(Platform::host) }
+        Self { way: Way::Client(client), ..Self::new(Tls::Verify, platform) }
+    }
+
+    /// The client for an image of `repository`.
+    fn client(&self, repository: &Repository) -> Client {
+        let mut options = registry::Options::default();
+        match &self.way {
+            Way::Client(client) => return client.clone(),
+            Way::New(Tls::Verify) => {}
+            Way::New(Tls::Any) => options.http.insecure.push(repository.registry().to_owned()),
+        }
+        Client::new(options)
     }
 }
 
@@ -58,10 +86,11 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<(Session, Image)> {
     let session = store.enter()?;
-    let found = remote.client.image(reference, &remote.platform)?;
+    let client = remote.client(reference.repository());
+    let found = client.image(reference, &remote.platform)?;
     let fetch = Fetch {
         session: &session,
-        client: &remote.client,
+        client: &client,
         repository: reference.repository(),
         progress,
         layers: layers(&found),

@@ -12,7 +12,7 @@ use super::{Error, Result, Session, Store, sync_directory};
 use crate::oci::Digest;
 
 /// The most bytes a record may have. What is larger was not written by us.
-const MAX_RECORD: u64 = 64 * 1024;
+const MAX_RECORD: u64 = 1024 * 1024;
 
 /// The most bytes a name may have.
 const MAX_NAME: usize = 4096;
@@ -108,8 +108,10 @@ pub(super) fn remove_ref(store: &Store, name: &str) -> Result<bool> {
 pub(super) fn read_record<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("open", path)(error)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(None),
+            _ => return Err(failed("open", path)(error)),
+        },
     };
     let mut bytes = Vec::new();
     file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(failed("read", path))?;

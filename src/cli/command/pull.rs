@@ -32,10 +32,10 @@ pub(in crate::cli) struct Options {
 impl Options {
     pub(super) fn execute(&self, context: &Context) -> Result<ExitCode> {
         let store = context.store()?;
+        let remote = self.registry.remote();
         for image in &self.images {
             let failed = |error| Failure::of(format!("cannot pull {image}"), &error);
             let reference = parse(image).map_err(failed)?;
-            let remote = self.registry.remote(&reference);
             let progress = context.progress(self.quiet);
             let (_session, pulled) =
                 pull(&store, &remote, &reference, &*progress).map_err(failed)?;

@@ -59,6 +59,36 @@ fn images_of_others_are_pulled_listed_and_removed_whatever_their_format() {
 }
 
 #[test]
+fn progress_is_told_as_it_is_asked_for() {
+    let (home, registry) = with_image();
+    let name = registry.reference("app:gzip");
+    let said = |mode: &[&str]| {
+        let root = home.path().join(mode.concat());
+        let output = run(&root, &[&["pull", &name], mode].concat());
+        assert_eq!(output.stdout.len(), 72, "the ID alone is data");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(said(&["--progress", "none"]), "");
+    assert_eq!(said(&["-q"]), "");
+    let plain = said(&["--progress", "plain"]);
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let auto = said(&["--progress", "auto"]);
+    assert_eq!(sorted(&plain), sorted(&auto), "there is no terminal");
+    assert!(plain.lines().all(|line| line.ends_with(", done")), "{plain}");
+    let events: Vec<serde_json::Value> = said(&["--progress", "json"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let done: Vec<_> = events.iter().filter(|event| event["step"] == "done").collect();
+    assert_eq!(done.len(), 3);
+    assert!(done.iter().all(|event| event["bytes"] == event["size"]), "{done:?}");
+}
+
+#[test]
 fn a_pull_that_is_killed_at_any_moment_can_simply_be_done_again() {
     let (home, registry) = with_image();
     let root = home.path().join("store");

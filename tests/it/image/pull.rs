@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use mica::image::{Error, Step, parse};
+use mica::image::{Error, Step, Trouble, parse};
 use mica::oci::{DiffId, Digest, MediaType};
 use mica::store::Ref;
 use mica::testing::tar::Tar;
@@ -263,4 +263,33 @@ fn a_failure_names_the_first_error_and_not_that_others_were_stopped() {
     let error = pull(&store, &registry, "example.org/app:1").unwrap_err();
     assert!(matches!(error, Error::Registry(_)), "{error:?}");
     assert!(chain(&error).contains("denies access"), "{}", chain(&error));
+}
+
+#[test]
+fn what_a_person_can_do_about_a_failure_is_known() {
+    let status = |code| Fault::Status(code, vec![], String::new());
+    let host = || "example.org".to_owned();
+    for (fault, trouble) in [
+        (Fault::Refused, Trouble::Unreachable { host: host() }),
+        (status(401), Trouble::Login),
+        (status(403), Trouble::Login),
+        (status(404), Trouble::NotInRegistry),
+        (status(429), Trouble::RateLimited),
+    ] {
+        let registry = MemTransport::new();
+        offer(&registry, "1", &[&Sent::gzip(&Tar::new().dir("a"))]);
+        for _ in 0..4 {
+            registry.fail("manifests/1", fault.clone());
+        }
+        let error = pull(&new_store().1, &registry, "example.org/app:1").unwrap_err();
+        assert_eq!(error.trouble(), Some(trouble), "{}", chain(&error));
+    }
+    let registry = MemTransport::new();
+    registry.speak_plain("example.org");
+    let error = pull(&new_store().1, &registry, "example.org/app:1").unwrap_err();
+    assert_eq!(error.trouble(), Some(Trouble::PlainHttp { host: host() }));
+    let index = json!({"schemaVersion": 2, "manifests": []}).to_string();
+    registry.put_document("2", MediaType::OCI_INDEX, index.as_bytes());
+    let error = pull(&new_store().1, &registry, "example.com/app:2").unwrap_err();
+    assert_eq!(error.trouble(), Some(Trouble::NoPlatform));
 }

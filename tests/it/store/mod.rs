@@ -216,6 +216,7 @@ fn a_collection_keeps_what_names_and_containers_need_and_nothing_else() {
     let container = store.containers_path().join("c1");
     fs::create_dir(&container).unwrap();
     fs::create_dir(store.containers_path().join("being made")).unwrap();
+    fs::write(store.containers_path().join("a file"), "of who runs containers").unwrap();
     fs::write(container.join("config.json"), format!(r#"{{"image":"{used}"}}"#)).unwrap();
     assert!(store.try_collector().unwrap().is_none(), "there is a session");
     drop(session.lock_layer(&kept).unwrap());
@@ -232,6 +233,7 @@ fn a_collection_keeps_what_names_and_containers_need_and_nothing_else() {
 
     fs::remove_dir_all(container).unwrap();
     fs::remove_dir_all(store.containers_path().join("being made")).unwrap();
+    fs::remove_file(store.containers_path().join("a file")).unwrap();
     collector.collect().unwrap();
     assert_eq!(listing(store.root()), full);
 }
