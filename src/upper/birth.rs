@@ -13,7 +13,8 @@ use crate::sys::at::{self, Access, FileType, NewTime, Stat};
 use crate::sys::data;
 use crate::sys::xattr::{self, Of, Set};
 use crate::tree::{
-    CopyUp, Data, Errno, Kind, Name, NewKind, NewNode, Node, NodeId, Place, Seek, Time, Xattr,
+    CopyUp, Data, Errno, Kind, Name, NewKind, NewNode, Node, NodeId, Origin, Place, Seek, Time,
+    Xattr,
 };
 
 /// The most bytes that are copied at once.
@@ -25,6 +26,8 @@ struct Dress<'a> {
     uid: u32,
     gid: u32,
     xattrs: &'a [Xattr],
+    opaque: bool,
+    origin: Option<Origin>,
 }
 
 /// A file that was made in the staging directory.
@@ -41,14 +44,12 @@ impl UpperDir {
     pub(super) fn make_file(&self, dir: NodeId, name: &Name, new: &NewNode<'_>) -> Result<Node> {
         self.check_new_name(name)?;
         let into = self.dir.directory(dir)?;
-        let dress = Dress { mode: new.mode, uid: new.uid, gid: new.gid, xattrs: new.xattrs };
-        let staged = self.stage(&new.kind, &dress, true)?;
-        self.dress(&staged, &dress, Strict::All)?;
         let opaque = matches!(new.kind, NewKind::Directory { opaque: true });
+        let NewNode { mode, uid, gid, xattrs, .. } = *new;
+        let dress = Dress { mode, uid, gid, xattrs, opaque, origin: None };
+        let staged = self.stage(&new.kind, &dress)?;
+        self.dress(&staged, &dress, Strict::All)?;
         let Staged { temp, file, .. } = staged;
-        if opaque {
-            mark::write_opaque(temp.at().0, temp.name(), self.work.family)?;
-        }
         self.work.publish(temp, into.as_fd(), name.as_os_str())?;
         let stat = self.after(file, into.as_fd(), name)?;
         Ok(Node { id: NodeId(stat.ino), attr: self.dir.attr_of(&stat), opaque, origin: None })
@@ -65,11 +66,12 @@ impl UpperDir {
         Ok(stat)
     }
 
-    /// Makes an empty file. With `at_once`, and where nothing else is to be done to it, it has
-    /// its permission bits from the first call on.
-    fn stage(&self, kind: &NewKind<'_>, dress: &Dress<'_>, at_once: bool) -> Result<Staged<'_>> {
+    /// Makes an empty file. Where nothing is to be done to it that its permission bits could
+    /// forbid, it has them from the first call on.
+    fn stage(&self, kind: &NewKind<'_>, dress: &Dress<'_>) -> Result<Staged<'_>> {
         let own = (dress.uid, dress.gid) == self.work.ids && self.work.exact_modes;
-        let dressed = at_once && own && dress.xattrs.is_empty();
+        let writable = !dress.opaque || dress.mode & 0o200 != 0;
+        let dressed = own && writable && dress.xattrs.is_empty() && dress.origin.is_none();
         let mode = |private| if dressed { dress.mode } else { private };
         let temp = self.work.temp();
         let (stage, name) = temp.at();
@@ -112,10 +114,13 @@ impl UpperDir {
     /// Owner first, which takes set-user-id bits and capabilities away; permission bits last,
     /// which may forbid to set attributes.
     fn dress(&self, staged: &Staged<'_>, dress: &Dress<'_>, strict: Strict) -> Result<()> {
+        let (stage, name) = staged.temp.at();
+        if dress.opaque {
+            mark::write_opaque(stage, name, self.work.family)?;
+        }
         if staged.dressed {
             return Ok(());
         }
-        let (stage, name) = staged.temp.at();
         if (dress.uid, dress.gid) != self.work.ids {
             at::chown(stage, name, dress.uid, dress.gid)?;
         }
@@ -128,10 +133,20 @@ impl UpperDir {
                 other => other?,
             }
         }
+        if let (Some(origin), Some(family)) = (dress.origin, self.records_origin(staged.kind)) {
+            mark::write_origin(Of::Name(stage, name), family, origin)?;
+        }
         if staged.kind != FileType::Symlink {
             at::chmod(stage, name, dress.mode)?;
         }
         Ok(())
+    }
+
+    /// Where the origin of such a file is recorded. Symbolic links and special files take no
+    /// attribute of a user.
+    fn records_origin(&self, kind: FileType) -> Option<Family> {
+        let plain = matches!(kind, FileType::RegularFile | FileType::Directory);
+        self.work.family.filter(|&family| plain || family == Family::Trusted)
     }
 
     pub(super) fn copy_file_up(&self, place: Place<'_>, from: &CopyUp<'_>) -> Result<Node> {
@@ -143,14 +158,20 @@ impl UpperDir {
             Place::Orphan => None,
         };
         let attr = from.attr;
-        let dress = Dress { mode: attr.mode, uid: attr.uid, gid: attr.gid, xattrs: from.xattrs };
-        let staged = self.stage(&new_kind(from), &dress, false)?;
+        let dress = Dress {
+            mode: attr.mode,
+            uid: attr.uid,
+            gid: attr.gid,
+            xattrs: from.xattrs,
+            opaque: false,
+            origin: Some(from.origin),
+        };
+        let staged = self.stage(&new_kind(from), &dress)?;
         if let (Some(file), Some(data)) = (&staged.file, from.data) {
             copy_data(data, file.as_fd(), from.keep.min(attr.size))?;
         }
         self.dress(&staged, &dress, Strict::Needed)?;
         let (stage, temp_name) = staged.temp.at();
-        self.record_origin(&staged, from)?;
         let time = |Time { secs, nanos }| NewTime::To((secs, nanos));
         at::utimens(stage, temp_name, time(attr.atime), time(attr.mtime))?;
         if let Some(file) = staged.file.as_ref().filter(|_| !self.work.volatile) {
@@ -159,18 +180,6 @@ impl UpperDir {
         match into {
             Some((into, name)) => self.name_copy(staged, into.as_fd(), name, from),
             None => self.leave_nameless(staged, from),
-        }
-    }
-
-    fn record_origin(&self, staged: &Staged<'_>, from: &CopyUp<'_>) -> Result<()> {
-        let plain = matches!(staged.kind, FileType::RegularFile | FileType::Directory);
-        match self.work.family {
-            Some(family) if plain || family == Family::Trusted => {
-                let (stage, name) = staged.temp.at();
-                mark::write_origin(Of::Name(stage, name), family, from.origin)
-            }
-            // Symbolic links and special files take no attribute of a user.
-            _ => Ok(()),
         }
     }
 
@@ -225,13 +234,11 @@ impl UpperDir {
     }
 
     fn copied(&self, stat: &Stat, kind: FileType, from: &CopyUp<'_>) -> Node {
-        let plain = matches!(kind, FileType::RegularFile | FileType::Directory);
-        let recorded = self.work.family.is_some_and(|family| plain || family == Family::Trusted);
         Node {
             id: NodeId(stat.ino),
             attr: self.dir.attr_of(stat),
             opaque: false,
-            origin: recorded.then_some(from.origin),
+            origin: self.records_origin(kind).map(|_| from.origin),
         }
     }
 }

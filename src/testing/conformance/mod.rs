@@ -28,14 +28,22 @@ pub struct Abilities {
     pub sockets: bool,
     /// Files can have `trusted.*` attributes.
     pub trusted: bool,
+    /// The layer can do with a file what the permission bits of the file forbid to its owner.
+    pub overrides: bool,
     /// Symbolic links and special files keep the origin that [`Upper::copy_up`] records.
     pub origin_of_special: bool,
 }
 
 impl Abilities {
     /// Everything.
-    pub const ALL: Self =
-        Self { owners: true, devices: true, sockets: true, trusted: true, origin_of_special: true };
+    pub const ALL: Self = Self {
+        owners: true,
+        devices: true,
+        sockets: true,
+        trusted: true,
+        overrides: true,
+        origin_of_special: true,
+    };
 }
 
 /// What an [`Item`] is.

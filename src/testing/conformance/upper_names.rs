@@ -171,9 +171,9 @@ pub(super) fn removed_but_held(uppers: &dyn Uppers, _: Abilities) {
         let other = file(&*upper, root, "d", "another");
         unlinked_works(&*upper, f);
         assert_eq!(&*upper.readlink(l).expect("readlink"), b"target");
-        let mode = SetAttr { mode: Some(0o611), ..SetAttr::default() };
+        let mode = SetAttr { mode: Some(0o711), ..SetAttr::default() };
         for node in [p, d] {
-            assert_eq!(upper.set_attr(node, &mode).expect("set_attr").mode, 0o611);
+            assert_eq!(upper.set_attr(node, &mode).expect("set_attr").mode, 0o711);
         }
         assert_eq!(upper.list(d).expect("list"), []);
         assert_eq!(upper.attr(l).expect("attr").nlink, 0);

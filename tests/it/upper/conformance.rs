@@ -87,3 +87,10 @@ fn promises_are_kept_for_root_of_a_user_namespace() {
 fn promises_are_kept_without_a_file_mode_creation_mask() {
     again(&["sh", "-c", r#"umask 0; exec "$@""#, "sh"], ALONE);
 }
+
+#[test]
+fn promises_are_kept_for_a_plain_user() {
+    if is_root() && !in_user_namespace() {
+        again(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], ALONE);
+    }
+}

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mica::testing::conformance::{Abilities, Item, Uppers, What, name};
-use mica::tree::{Leave, Lower, NewKind, NewNode, NodeId, SetAttr, Slot, TimeChange, Upper, Xattr};
+use mica::tree::{
+    Kind, Leave, Lower, NewKind, NewNode, NodeId, SetAttr, Slot, TimeChange, Upper, Xattr,
+};
 use mica::upper::{LowerDir, UpperDir, UpperOptions};
 
 /// A temporary directory with pairs of upper and work directories in it.
@@ -143,6 +145,36 @@ pub(super) fn abilities() -> Abilities {
         devices: privileged,
         sockets: true,
         trusted: privileged,
+        overrides: is_root(),
         origin_of_special: privileged,
+    }
+}
+
+/// Runs a script, and returns what it printed.
+pub(super) fn shell(script: &str) -> String {
+    let out = Command::new("sh").args(["-eu", "-c", script]).output().expect("sh");
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{script}\n{errors}");
+    String::from_utf8(out.stdout).expect("text")
+}
+
+/// What a layer says, as lines; whiteouts with `!`, opaque directories with `*`.
+pub(super) fn said(layer: &dyn Lower, dir: NodeId, path: &str, lines: &mut Vec<String>) {
+    let mut listed = layer.list(dir).expect("list");
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    for listed in listed {
+        let path = format!("{path}/{}", listed.name);
+        assert_eq!(layer.slot(dir, &listed.name).expect("slot"), listed.slot, "{path}");
+        match listed.slot {
+            Slot::Whiteout => lines.push(format!("!{path}")),
+            Slot::Node(node) => {
+                lines.push(if node.opaque { format!("{path}*") } else { path.clone() });
+                if node.attr.kind == Kind::Directory {
+                    layer.hold(node.id, dir, &listed.name);
+                    said(layer, node.id, &path, lines);
+                }
+            }
+            Slot::Absent => panic!("{path} is listed and absent"),
+        }
     }
 }
