@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +89,10 @@ impl IdMaps {
         match self {
             Self::Host => Ok(()),
             Self::Ranges { uids, gids } => {
-                grant("newuidmap", pid, uids)?;
-                grant("newgidmap", pid, gids)
+                // Both at once: most of their time is that of starting a program.
+                let granting = grant("newuidmap", pid, uids)?;
+                granted("newgidmap", grant("newgidmap", pid, gids)?)?;
+                granted("newuidmap", granting)
             }
             Self::Single { uid, gid } => {
                 let write = |file: &str, content: String| {
@@ -198,19 +200,23 @@ fn ranges(file: &str, name: Option<&str>, uid: u32, own: u32) -> Option<Vec<Rang
     (ranges.len() > 1).then_some(ranges)
 }
 
-/// Runs one of the two helpers of shadow-utils, which may write maps of several ids.
-fn grant(program: &str, pid: Pid, ranges: &[Range]) -> Result<()> {
+/// Starts one of the two helpers of shadow-utils, which may write maps of several ids.
+fn grant(program: &str, pid: Pid, ranges: &[Range]) -> Result<Child> {
     let mut command = Command::new(program);
-    command.arg(pid.to_string()).stdin(Stdio::null());
+    command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     for Range { inside, outside, count } in ranges {
         command.args([inside.to_string(), outside.to_string(), count.to_string()]);
     }
-    let output = command.output().map_err(|e| match e.kind() {
+    command.spawn().map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => {
             Error::Ids(format!("{program} was not found (it is in the package uidmap)"))
         }
         _ => Error::Ids(format!("cannot execute {program}: {e}")),
-    })?;
+    })
+}
+
+fn granted(program: &str, child: Child) -> Result<()> {
+    let output = child.wait_with_output().doing(format!("wait for {program}"))?;
     if output.status.success() {
         return Ok(());
     }

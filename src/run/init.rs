@@ -50,6 +50,7 @@ fn run(spec: &Spec, rootfs: &Path, line: &Line, go: &OwnedFd) -> Result<Ended> {
         line.send(&Report::Terminal, Some(terminal.master.as_fd()))?;
     }
     // From here on nothing of this process can be reached from within the container.
+    process::rename("mica-init").doing("name process 1")?;
     process::hide().doing("hide process 1")?;
     // Signals wait here from now on, until there is a command to hand them on to.
     line.send(&Report::Started, None)?;

@@ -120,6 +120,33 @@ pub fn hide() -> Result<()> {
         .map_err(|e| Error::new("prctl", "PR_SET_DUMPABLE, 0", e.raw_os_error()))
 }
 
+/// Overwrites the arguments that others see this process to have been started with: by `name`,
+/// as far as there is room. For a process that was forked and never reads them again.
+pub fn rename(name: &str) -> Result<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat")
+        .map_err(|e| Error::from_io("read", "/proc/self/stat", &e))?;
+    let (start, end) =
+        argument_range(&stat).ok_or_else(|| Error::new("read", "/proc/self/stat", libc::EINVAL))?;
+    let len = end.saturating_sub(start);
+    let at = ptr::with_exposed_provenance_mut::<u8>(start);
+    // SAFETY: the kernel says that the arguments lie there; they stay mapped and writable for as
+    // long as the process lives, there is one thread, and zeros are still strings that end.
+    unsafe { at.write_bytes(0, len) };
+    // The last zero stays.
+    let name = name.as_bytes().get(..len.saturating_sub(1)).unwrap_or(name.as_bytes());
+    // SAFETY: as above; the name is no longer than the room.
+    unsafe { at.copy_from_nonoverlapping(name.as_ptr(), name.len().min(len)) };
+    Ok(())
+}
+
+/// Where the arguments begin and end (`arg_start` and `arg_end` of proc_pid_stat(5)).
+fn argument_range(stat: &str) -> Option<(usize, usize)> {
+    // The second field may contain anything; the third comes after its last parenthesis.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(48 - 3);
+    let (start, end) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    (0 < start && start < end).then_some((start, end))
+}
+
 /// Makes this process the leader of a new session without a terminal.
 pub fn new_session() -> Result<()> {
     match rustix::process::setsid() {

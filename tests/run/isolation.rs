@@ -12,6 +12,7 @@ trials!(
     what_tells_of_the_machine_is_hidden,
     what_changes_the_machine_is_read_only,
     process_one_cannot_be_looked_into,
+    process_one_does_not_tell_how_it_was_started,
     only_processes_of_the_container_are_seen,
     a_container_without_a_network_has_a_working_loopback_only,
     the_network_of_the_host_can_be_shared,
@@ -127,6 +128,11 @@ fn process_one_cannot_be_looked_into() {
         if readlink /proc/1/$f || cat /proc/1/$f; then echo $f; fi 2>/dev/null; done; \
         kill -STOP 1; kill -KILL 1; echo alive";
     assert_eq!(Bench::new().sh(&[], script), "alive\n");
+}
+
+fn process_one_does_not_tell_how_it_was_started() {
+    let out = Bench::new().sh(&["--hostname", "secret"], "tr -d '\\000' </proc/1/cmdline");
+    assert_eq!(out, "mica-init");
 }
 
 fn only_processes_of_the_container_are_seen() {
