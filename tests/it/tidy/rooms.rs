@@ -168,8 +168,21 @@ fn imports(files: &[Source]) -> Vec<String> {
     breaches
 }
 
-/// Whether the crate `name` is named in `code`: at the head of a path, or in a `use`.
+/// Whether `code` imports something of this name from within the project.
+fn imported(code: &str, name: &str) -> bool {
+    identifiers(code).iter().any(|&(at, word)| {
+        let before = code[..at].trim_end();
+        let after = code[at + word.len()..].trim_start();
+        let ends = after.starts_with([',', '}', ';']) || after.starts_with("::{self");
+        word == name && before.ends_with(['{', ',', ':']) && ends
+    })
+}
+
+/// Where the crate `name` is named in `code`: at the head of a path, or in a `use`.
 fn named(code: &str, name: &str) -> Option<usize> {
+    if imported(code, name) {
+        return None;
+    }
     let words = identifiers(code);
     words.iter().enumerate().find_map(|(index, &(at, word))| {
         let before = code[..at].trim_end();
@@ -330,7 +343,12 @@ fn a_crate_named_elsewhere_is_found() {
         one(crates, &[(path, text)], &format!("may not name {name}"));
     }
     let own = "use crate::testing::tar::Dsl; fn f(tar: u8) { let libc = tar; }";
-    let homes = [("src/store/a.rs", own), ("src/upper/diff.rs", "use tar::Builder;")];
+    let ours = "use crate::sys::{caps::{self, Set}, pty};\nfn f() { caps::limit(); }";
+    let homes = [
+        ("src/store/a.rs", own),
+        ("src/run/a.rs", ours),
+        ("src/upper/diff.rs", "use tar::Builder;"),
+    ];
     none(&crates(&homes.map(|(path, text)| Source::new(path, text))));
 }
 
