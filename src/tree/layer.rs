@@ -101,10 +101,7 @@ pub trait Lower: fmt::Debug + Send + Sync {
     /// From now on the caller uses `node`, which it found as `name` in `dir`. Each call is given
     /// back by one [`Lower::forget`]. In between the id stays valid, also when every name of it
     /// is removed. A layer whose ids are always valid has nothing to do.
-    ///
-    /// Of a node that came from [`Upper::indexed`] or [`Place::Orphan`] the place is only a hint:
-    /// the layer itself need not have the name. Names that [`Upper::rename`] changes are not told
-    /// again.
+    /// Names that [`Upper::rename`] changes are not told again.
     fn hold(&self, node: NodeId, dir: NodeId, name: &Name) {
         let (_node, _dir, _name) = (node, dir, name);
     }
@@ -257,6 +254,10 @@ pub trait Upper: Lower {
     /// # Errors
     /// `EIO` when the index cannot be read.
     fn indexed(&self, origin: Origin) -> Result<Option<Node>>;
+
+    /// As [`Lower::hold`], of a node that came from [`Upper::indexed`] or [`Place::Orphan`]: in
+    /// this layer it has no name, or none that the caller knows.
+    fn hold_nameless(&self, node: NodeId);
 
     /// Gives `node` another name. Returns its attributes.
     ///

@@ -6,7 +6,7 @@ use super::Union;
 use super::inode::{At, Held, Inode, LowerNode};
 use super::lock::lock;
 use crate::tree::{
-    Attr, CopyUp, Data, Errno, Ino, Kind, Lower, Name, NodeId, Place, Result, Seek, Upper,
+    Attr, CopyUp, Data, Errno, Kind, Lower, Name, NodeId, Place, Result, Seek, Upper,
 };
 
 /// The bytes of a lower file.
@@ -120,14 +120,7 @@ impl Union {
                 Held::found(upper, node.id, dir, name)
             }
             None if attr.kind == Kind::Directory => return Err(Errno::ENOENT.into()),
-            None => {
-                let name = lock(&self.table).last_name(inode.ino);
-                let (Some(name), Some(root)) = (name, self.inode(Ino::ROOT)?.upper()) else {
-                    return Err(Errno::ESTALE.into());
-                };
-                let node = upper.copy_up(Place::Orphan, &from)?;
-                Held::found(upper, node.id, root, &name)
-            }
+            None => Held::nameless(upper, upper.copy_up(Place::Orphan, &from)?.id),
         };
         let node = held.node();
         inode.copied(held);

@@ -183,9 +183,7 @@ impl Union {
                     let Some(node) = self.indexed(lower)? else {
                         return Ok(Backing::Lower(lower));
                     };
-                    let root = self.inode(Ino::ROOT)?.upper();
-                    let Some(hint) = dir.upper().or(root) else { return Err(Errno::EROFS.into()) };
-                    Ok(Backing::Upper(Held::found(self.layers.upper()?, node, hint, name)))
+                    Ok(Backing::Upper(Held::nameless(self.layers.upper()?, node)))
                 }
                 (At::Lower(lower), _) => Ok(Backing::Lower(lower)),
             },

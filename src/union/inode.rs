@@ -49,6 +49,12 @@ impl Held {
         Self { upper: Arc::clone(upper), node, count: 1 }
     }
 
+    /// Uses `node`, which has no name, or none that is known.
+    pub(super) fn nameless(upper: &Arc<dyn Upper>, node: NodeId) -> Self {
+        upper.hold_nameless(node);
+        Self { upper: Arc::clone(upper), node, count: 1 }
+    }
+
     /// The root, which is held from the start.
     pub(super) fn root(upper: &Arc<dyn Upper>, node: NodeId) -> Self {
         Self { upper: Arc::clone(upper), node, count: 0 }

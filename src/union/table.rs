@@ -17,8 +17,6 @@ struct Known {
     /// The names it was found under, a directory's at most one, each with the directory it is in,
     /// which is in the table for as long as this is.
     names: Vec<(Ino, Name)>,
-    /// The name that went last.
-    last: Option<Name>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +51,7 @@ impl Table {
 
     /// Puts a file in use, with no lookup and no name yet. What is in use stays as it is.
     pub(super) fn insert(&mut self, inode: Arc<Inode>) {
-        let fresh = Known { inode, lookups: 0, children: 0, names: Vec::new(), last: None };
+        let fresh = Known { inode, lookups: 0, children: 0, names: Vec::new() };
         self.known.entry(fresh.inode.ino).or_insert(fresh);
     }
 
@@ -78,7 +76,6 @@ impl Table {
         let before = known.names.len();
         known.names.retain(|(at, known)| !(*at == dir && known == name));
         if known.names.len() < before {
-            known.last = Some(name.clone());
             if let Some(parent) = self.known.get_mut(&dir) {
                 parent.children = parent.children.saturating_sub(1);
             }
@@ -122,11 +119,6 @@ impl Table {
     pub(super) fn name(&self, ino: Ino) -> Option<(Arc<Inode>, Name)> {
         let (dir, name) = self.known.get(&ino)?.names.first()?;
         Some((Arc::clone(self.get(*dir)?), name.clone()))
-    }
-
-    /// The name that the file lost last.
-    pub(super) fn last_name(&self, ino: Ino) -> Option<Name> {
-        self.known.get(&ino)?.last.clone()
     }
 
     /// The directory that holds the directory `ino`; the root holds itself.

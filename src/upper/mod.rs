@@ -248,6 +248,10 @@ impl Upper for UpperDir {
         Ok(self.find_indexed(origin)?)
     }
 
+    fn hold_nameless(&self, node: NodeId) {
+        self.dir.tree.hold_nameless(node);
+    }
+
     fn link(&self, node: NodeId, dir: NodeId, name: &Name) -> seam::Result<Attr> {
         Ok(self.link_file(node, dir, name)?)
     }

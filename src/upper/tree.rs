@@ -77,6 +77,13 @@ impl Tree {
         }
     }
 
+    /// Counts one use of `node`, whose name, if it has one, is not known.
+    pub(super) fn hold_nameless(&self, node: NodeId) {
+        let mut nodes = self.lock();
+        let known = nodes.entry(node).or_default();
+        known.holds = known.holds.saturating_add(1);
+    }
+
     /// Takes back `count` uses. Says which nodes are not known any more.
     pub(super) fn forget(&self, node: NodeId, count: u64) -> Vec<NodeId> {
         let mut nodes = self.lock();

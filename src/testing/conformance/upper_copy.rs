@@ -212,7 +212,7 @@ pub(super) fn orphan(uppers: &dyn Uppers, can: Abilities) {
     let data = Sparse { hole: 0, tail: b"data" };
     let node = upper.copy_up(Place::Orphan, &up(&attr, Some(&data))).expect("copy_up");
     assert_eq!(node.attr.nlink, 0);
-    upper.hold(node.id, root, &name("f"));
+    upper.hold_nameless(node.id);
     upper.write_at(node.id, 4, b"base").expect("write_at");
     assert_eq!(bytes(&*upper, node.id), b"database");
     let mode = SetAttr { mode: Some(0o600), ..SetAttr::default() };
@@ -241,7 +241,7 @@ pub(super) fn index(uppers: &dyn Uppers, can: Abilities) {
     assert_eq!(indexed.origin, Some(ORIGIN));
     assert_eq!(upper.indexed(other).expect("indexed"), None);
     walk(&*upper, "d");
-    upper.hold(node.id, d, &name("b"));
+    upper.hold_nameless(node.id);
     upper.write_at(node.id, 4, b"base").expect("by the index alone");
     assert_eq!(upper.link(node.id, d, &name("b")).expect("link").nlink, 2);
     assert_eq!(walk(&*upper, "d/b").id, node.id);

@@ -128,6 +128,13 @@ impl MemUpper {
 }
 
 impl Inner {
+    fn hold(&mut self, node: NodeId, how: &str) {
+        match self.nodes.get_mut(node) {
+            Ok(file) => file.holds += 1,
+            Err(_) => self.complaints.push(format!("hold of {node:?} {how}, which is gone")),
+        }
+    }
+
     /// Takes note that the content of a directory changed.
     fn touch(&mut self, dir: NodeId) -> Result<()> {
         let now = self.nodes.now();
@@ -215,11 +222,7 @@ impl Lower for MemUpper {
     }
 
     fn hold(&self, node: NodeId, _: NodeId, name: &Name) {
-        let mut inner = self.lock();
-        match inner.nodes.get_mut(node) {
-            Ok(file) => file.holds += 1,
-            Err(_) => inner.complaints.push(format!("hold of {node:?} as {name}, which is gone")),
-        }
+        self.lock().hold(node, &format!("as {name}"));
     }
 
     fn forget(&self, node: NodeId, count: u64) {
@@ -300,6 +303,10 @@ impl Upper for MemUpper {
     fn indexed(&self, origin: Origin) -> Result<Option<Node>> {
         let inner = self.lock();
         inner.index.get(&origin).map(|&node| inner.nodes.node(node)).transpose()
+    }
+
+    fn hold_nameless(&self, node: NodeId) {
+        self.lock().hold(node, "without a name");
     }
 
     fn link(&self, node: NodeId, dir: NodeId, name: &Name) -> Result<Attr> {
