@@ -1,10 +1,11 @@
 //! Stored bytes and index files that changed: an error or the truth, never anything else.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use mica::layer::{DATA, Error, INDEX, SEEK};
-use mica::testing::tar::{Tar, gzip};
+use mica::testing::tar::{Tar, gzip, zstd};
 use mica::tree::{Errno, Lower as _, NodeId};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -147,6 +148,35 @@ fn many_small_members_and_empty_ones_are_read_across() {
     stored.extend([0; 100]);
     let layer = layer(&stored);
     assert!(read(&layer, "f") == noise(3_000_000));
+}
+
+/// Gives one byte at a time.
+struct Trickle<'a>(&'a [u8]);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let room = buf.len().min(1);
+        self.0.read(&mut buf[..room])
+    }
+}
+
+#[test]
+fn a_layer_that_comes_byte_by_byte_is_the_same_layer() {
+    let tar = Tar::new().dir("d").file("d/f", noise(700_000)).file("g", vec![7; 700_000]);
+    let archive = tar.bytes();
+    let halves: Vec<&[u8]> = archive.chunks(archive.len() / 2 + 1).collect();
+    for stored in [
+        archive.clone(),
+        halves.iter().flat_map(|half| gzip(half)).collect(),
+        halves.iter().flat_map(|half| zstd(half)).collect(),
+    ] {
+        let at_once = Built::new(&stored);
+        let trickled = Built::from_source(&mut Trickle(&stored), &stored);
+        assert_eq!(trickled.summary, at_once.summary);
+        let index = |built: &Built| std::fs::read(built.dir.path().join(INDEX)).unwrap();
+        assert!(index(&trickled) == index(&at_once));
+        assert!(all(&trickled.open().unwrap()) == all(&at_once.open().unwrap()));
+    }
 }
 
 #[test]

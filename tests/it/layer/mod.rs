@@ -8,7 +8,7 @@ mod random;
 mod real;
 mod tree;
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use mica::blob::{FileBlob, ReadAt};
@@ -29,8 +29,17 @@ impl Built {
     }
 
     fn with(stored: &[u8], limits: &Limits) -> Result<Self, Error> {
+        Self::read(&mut Cursor::new(stored), stored, limits)
+    }
+
+    /// The layer that `source` gives, which is `stored` in the end.
+    fn from_source(source: &mut dyn Read, stored: &[u8]) -> Self {
+        Self::read(source, stored, &Limits::default()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn read(source: &mut dyn Read, stored: &[u8], limits: &Limits) -> Result<Self, Error> {
         let dir = tempfile::tempdir().unwrap();
-        let summary = build(&mut Cursor::new(stored), dir.path(), limits)?;
+        let summary = build(source, dir.path(), limits)?;
         std::fs::write(dir.path().join("blob"), stored).unwrap();
         Ok(Self { dir, digest: Digest::of(stored), summary })
     }
