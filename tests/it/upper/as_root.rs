@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use mica::testing::conformance::name;
-use mica::tree::{Exchange, Leave, Lower as _, NewKind, NewNode, NodeId, Renamed, Upper};
+use mica::tree::{
+    Attr, CopyUp, Data, Errno, Exchange, Leave, Lower as _, NewKind, NewNode, NodeId, Origin,
+    Place, Renamed, Result, Seek, SyncMode, Upper,
+};
 use mica::upper::{DotWh, FdCache, LowerDir, MarkFamily, UpperDir, UpperOptions};
 
 use super::fixture::{Dirs, said, shell, walk};
@@ -161,4 +164,97 @@ fn files_whose_bytes_are_elsewhere_are_refused() {
     assert!(error.to_string().contains("metacopy=on"), "{error}");
     let error = lower.slot(lower.root().expect("root").id, &name("moved")).expect_err("redirect");
     assert!(error.to_string().contains("redirect_dir=on"), "{error}");
+}
+
+/// A small filesystem in a file; unmounted when dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn new(base: &Path) -> Self {
+        let at = base.join("small");
+        let (image, at_text) = (base.join("image"), at.display());
+        shell(&format!(
+            "mkdir {at_text} && truncate -s 4M {0} && mkfs.ext4 -q -m 0 -b 1024 {0} && \
+             mount -o loop {0} {at_text} && mkdir {at_text}/upper {at_text}/work",
+            image.display()
+        ));
+        Self(at)
+    }
+
+    fn open(&self) -> UpperDir {
+        let options = UpperOptions::default();
+        UpperDir::open(&self.0.join("upper"), &self.0.join("work"), &options).expect("open")
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        shell(&format!("umount {}", self.0.display()));
+    }
+}
+
+#[test]
+fn with_no_space_left_names_can_be_removed_and_failures_change_nothing() {
+    let base = tempfile::tempdir().expect("tempdir");
+    let small = Small::new(base.path());
+    let upper = small.open();
+    let root = upper.root().expect("root").id;
+    let dir = make(&upper, root, "dir", NewKind::Directory { opaque: false });
+    for base in ["a", "b"] {
+        make(&upper, dir, base, NewKind::File);
+    }
+    let file = make(&upper, root, "file", NewKind::File);
+    // To the last block, also of what the filesystem had put aside.
+    for _ in 0..2 {
+        let end = upper.attr(file).expect("attr").size.next_multiple_of(1024);
+        let full = (0..).find_map(|n| upper.write_at(file, end + n * 1024, &[7; 1024]).err());
+        assert_eq!(full.expect("an end").errno(), Errno::ENOSPC);
+        upper.sync(file, SyncMode::All).expect("sync");
+    }
+    let mut before = Vec::new();
+    said(&upper, root, "", &mut before);
+    let attr = upper.attr(file).expect("attr");
+    let from = CopyUp {
+        attr: &Attr { size: 1 << 20, ..attr },
+        xattrs: &[],
+        target: b"",
+        data: Some(&Ones),
+        keep: 1 << 20,
+        origin: Origin { layer: upper.id(), node: root },
+        index: true,
+    };
+    let place = Place::Entry { dir: root, name: &name("up") };
+    assert_eq!(upper.copy_up(place, &from).expect_err("copy_up").errno(), Errno::ENOSPC);
+    let result = upper.make(root, &name("new"), &new(NewKind::Directory { opaque: false }));
+    assert_eq!(result.expect_err("make").errno(), Errno::ENOSPC);
+    let mut after = Vec::new();
+    said(&upper, root, "", &mut after);
+    assert_eq!(after, before);
+    assert_eq!(upper.indexed(from.origin).expect("indexed"), None);
+    upper.remove(dir, &name("a"), Leave::Whiteout).expect("a name of the upper layer");
+    upper.remove(dir, &name("lower"), Leave::Whiteout).expect("a name of a lower layer");
+    upper.remove(dir, &name("b"), Leave::Nothing).expect("without a whiteout");
+    upper.remove(root, &name("dir"), Leave::Whiteout).expect("a directory of whiteouts");
+    upper.remove(root, &name("file"), Leave::Whiteout).expect("the large file");
+    upper.forget(file, 1);
+    make(&upper, root, "dir", NewKind::Directory { opaque: true });
+    drop(upper);
+    let mut last = Vec::new();
+    let upper = small.open();
+    said(&upper, root, "", &mut last);
+    assert_eq!(last, ["/dir*", "!/file"]);
+}
+
+/// Bytes without end.
+struct Ones;
+
+impl Data for Ones {
+    fn read_at(&self, _: u64, buf: &mut [u8]) -> Result<usize> {
+        buf.fill(1);
+        Ok(buf.len())
+    }
+
+    fn seek(&self, offset: u64, seek: Seek) -> Result<u64> {
+        Ok(if seek == Seek::Data { offset } else { u64::MAX })
+    }
 }

@@ -2,6 +2,8 @@
 
 mod as_root;
 mod conformance;
+mod crash;
 mod fixture;
 mod forms;
+mod model;
 mod opening;
