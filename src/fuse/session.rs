@@ -13,6 +13,7 @@ use super::error::{Error, Result};
 use super::mount;
 use super::options::{Means, MountOptions};
 use crate::sys::mount::Busy;
+use crate::sys::process::without_files;
 use crate::union::Union;
 
 /// The most threads of a session: each may hold a buffer for the largest request.
@@ -57,9 +58,16 @@ pub fn serve(union: Arc<Union>, at: &Path, options: &MountOptions) -> Result<Ses
         fuser::Session::from_fd(driver, connection, SessionACL::All, config)?.spawn()
     };
     let serving = start().map_err(|source| give_up(&at, means, source))?;
-    teach(&at);
+    let asked = without_files(|| {
+        teach(&at);
+        std::fs::metadata(&at)
+    });
     probing.store(false, Ordering::Relaxed);
-    let device = std::fs::metadata(&at).map_err(|source| give_up(&at, means, source))?.dev();
+    let device = asked
+        .map_err(std::io::Error::other)
+        .and_then(|found| found)
+        .map_err(|source| give_up(&at, means, source))?
+        .dev();
     log::info!("mounted on {at:?}");
     let unmounter = Unmounter { at, device, means };
     Ok(Session { unmounter, serving: Some(serving) })
@@ -75,8 +83,10 @@ fn mountpoint(at: &Path) -> std::io::Result<PathBuf> {
 
 /// Takes away a mount that cannot be served.
 fn give_up(at: &Path, means: Means, source: std::io::Error) -> Error {
-    if let Err(error) = mount::unmount(at, means, Busy::Detach) {
-        log::warn!("{error}");
+    match without_files(|| mount::unmount(at, means, Busy::Detach)) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log::warn!("{error}"),
+        Err(error) => log::warn!("{error}"),
     }
     Error::Start { at: at.to_owned(), source }
 }
@@ -154,7 +164,10 @@ impl Unmounter {
     /// # Errors
     /// [`Error::Unmount`], or [`Error::Refused`] by the helper, above all because it is in use.
     pub fn unmount(&self, busy: Busy) -> Result<()> {
-        if self.is_mounted() { mount::unmount(&self.at, self.means, busy) } else { Ok(()) }
+        let unmount = || {
+            if self.is_mounted() { mount::unmount(&self.at, self.means, busy) } else { Ok(()) }
+        };
+        without_files(unmount).map_err(|source| Error::Unmount { at: self.at.clone(), source })?
     }
 
     /// Whether what is at the path is this view, and not what was mounted there since.

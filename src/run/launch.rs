@@ -86,12 +86,15 @@ pub fn launch(spec: &Spec, mount: MountRootfs<'_>) -> Result<Exit> {
     drop(mount);
     let mut watch = Watch::new(spec, supervisor, ours);
     let watched = watch.run(&signals);
+    let stopped = matches!(watch.stage, Stage::Stopped);
     if watched.is_err() {
         process::kill(supervisor, Signal::KILL).doing("end the supervisor")?;
     }
     let ended = process::wait(supervisor).doing("wait for the supervisor")?;
     let relayed = watch.relay.take().map_or(Ok(()), Relay::finish);
-    watched?;
+    if !stopped {
+        watched?;
+    }
     relayed?;
     watch.verdict(ended)
 }
@@ -124,6 +127,8 @@ enum Stage {
     Starting { init: Option<OwnedFd> },
     /// The command runs; signals go to process 1.
     Running { init: OwnedFd },
+    /// A signal ended all of it before the command ran. What fails now fails for that reason.
+    Stopped,
 }
 
 impl<'spec> Watch<'spec> {
@@ -166,7 +171,11 @@ impl<'spec> Watch<'spec> {
                 self.spec.ids.write(self.supervisor)?;
                 self.line.send(&Report::Mapped, None)?;
             }
-            (Report::Init, Some(pidfd)) => self.stage = Stage::Starting { init: Some(pidfd) },
+            (Report::Init, Some(pidfd)) => {
+                if let Stage::Starting { init } = &mut self.stage {
+                    *init = Some(pidfd);
+                }
+            }
             (Report::Terminal, Some(master)) => {
                 self.relay = Some(Relay::start(master, self.spec.interactive)?);
             }
@@ -197,18 +206,20 @@ impl<'spec> Watch<'spec> {
             }
             (Stage::Starting { .. }, _) if signal.asks_to_end() => {
                 // Nobody there yet who could heed it: end all of it.
+                self.stage = Stage::Stopped;
                 self.ending = Some(Ending::Signaled(signal.number()));
                 process::kill(self.supervisor, Signal::KILL).doing("end the supervisor")
             }
-            (Stage::Starting { .. }, _) => Ok(()),
+            (Stage::Starting { .. } | Stage::Stopped, _) => Ok(()),
         }
     }
 
     fn verdict(self, supervisor: Ended) -> Result<Exit> {
+        let stopped = matches!(self.stage, Stage::Stopped);
         match (self.failure, self.ending, supervisor) {
-            (Some(failure), _, _) => Err(failure),
-            (None, Some(ending), _) => Ok(ending.into()),
-            (None, None, how) => {
+            (Some(failure), _, _) if !stopped => Err(failure),
+            (_, Some(ending), _) => Ok(ending.into()),
+            (_, None, how) => {
                 let how = match how {
                     Ended::Exited(code) => format!("exit code {code}"),
                     Ended::Signaled(signal) => format!("signal {signal}"),

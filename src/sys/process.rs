@@ -287,6 +287,29 @@ pub fn close_rest(keep: &[BorrowedFd<'_>]) -> Result<()> {
     close_range(first, u32::MAX, 0)
 }
 
+/// Does `work` in a thread that has no descriptor of this process but the standard streams.
+///
+/// So a process must do whatever may ask the filesystem that it serves itself. The kernel ends the
+/// question of a process that is killed when the connection of that filesystem is closed; a
+/// process that asks with the connection among its own descriptors holds it open for as long as
+/// the question lasts: then neither ever ends.
+///
+/// # Errors
+/// Those of making the thread and of close_range(2).
+pub fn without_files<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    let alone = || {
+        close_range(3, u32::MAX, libc::CLOSE_RANGE_UNSHARE)?;
+        Ok(work())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("own-mount".to_owned())
+            .spawn_scoped(scope, alone)
+            .map_err(|e| Error::from_io("clone", "a thread", &e))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
     // SAFETY: closes descriptors by number; the callers promise that no owner uses them again.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {

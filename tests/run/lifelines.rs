@@ -57,9 +57,10 @@ fn no_mounts(bench: &Bench) {
 }
 
 fn killing_the_launching_process_ends_everything() {
-    for remove in [true, false] {
+    for (remove, options) in
+        [(true, &["--remove", "--served"][..]), (true, &["--remove"]), (false, &[])]
+    {
         let bench = Bench::new();
-        let options: &[&str] = if remove { &["--remove"] } else { &[] };
         let mut running = start(&bench, options, WAIT);
         running.processes[0].signal("-KILL");
         gone(&mut running);
@@ -72,13 +73,15 @@ fn killing_the_launching_process_ends_everything() {
 }
 
 fn killing_the_supervisor_ends_everything() {
-    let bench = Bench::new();
-    let mut running = start(&bench, &["--remove"], WAIT);
-    running.processes[1].signal("-KILL");
-    assert_eq!(gone(&mut running), 125);
-    no_mounts(&bench);
-    bench.sweep();
-    assert!(bench.containers().is_empty());
+    for options in [&["--remove"][..], &["--remove", "--served"]] {
+        let bench = Bench::new();
+        let mut running = start(&bench, options, WAIT);
+        running.processes[1].signal("-KILL");
+        assert_eq!(gone(&mut running), 125);
+        no_mounts(&bench);
+        bench.sweep();
+        assert!(bench.containers().is_empty());
+    }
 }
 
 fn killing_process_one_is_reported_as_signal_9() {
@@ -92,10 +95,12 @@ fn killing_process_one_is_reported_as_signal_9() {
 
 fn killing_at_any_moment_leaves_nothing_behind() {
     let bench = Bench::new();
-    for step in 0..40 {
-        let mut command = bench.command(&["--remove"], &["true"]);
+    for step in 0..160 {
+        let options: &[&str] =
+            if step % 2 == 0 { &["--remove", "--served"] } else { &["--remove"] };
+        let mut command = bench.command(options, &["true"]);
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(2 * step));
+        std::thread::sleep(std::time::Duration::from_micros(500 * step));
         let launching = Process::of(child.id());
         let mut processes = launching.children();
         processes.extend(processes.clone().iter().flat_map(Process::children));

@@ -7,11 +7,15 @@ use std::error::Error;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use mica::fuse::{self, MountOptions};
 use mica::oci::{Digest, RunConfig};
 use mica::run::state::{Containers, New};
 use mica::run::{self, IdMaps, Mount, Network, Overrides, Rootfs, Seccomp};
 use mica::sys::{in_root::Root, mount_ns as mounts};
+use mica::union::{Options, Stack, Union};
+use mica::upper::{UpperDir, UpperOptions};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -35,12 +39,42 @@ fn bind(source: &Path, target: &Path) -> io::Result<Box<dyn Rootfs>> {
     Ok(Box::new(Bound(target.to_owned())))
 }
 
+/// A directory, served through a view that writes to it.
+struct Served(fuse::Session);
+
+impl Rootfs for Served {
+    fn unmount(self: Box<Self>) -> io::Result<()> {
+        self.0.unmount().map_err(io::Error::other)
+    }
+}
+
+fn serve(source: &Path, target: &Path) -> io::Result<Box<dyn Rootfs>> {
+    mica::sys::process::set_umask(0);
+    let work = source.with_file_name("work");
+    std::fs::create_dir_all(&work)?;
+    let upper = UpperDir::open(source, &work, &UpperOptions::default());
+    let upper = Arc::new(upper.map_err(io::Error::other)?);
+    let stack = Stack { lowers: Vec::new(), upper: Some(upper) };
+    let union = Union::new(stack, Options::default()).map_err(io::Error::other)?;
+    let options = MountOptions { allow_other: true, suid: true, ..MountOptions::default() };
+    let session = fuse::serve(Arc::new(union), target, &options).map_err(io::Error::other)?;
+    Ok(Box::new(Served(session)))
+}
+
+#[derive(Clone, Copy, Default)]
+enum Means {
+    #[default]
+    Bind,
+    Serve,
+    Fail,
+}
+
 #[derive(Default)]
 struct Wanted {
     overrides: Overrides,
     name: Option<String>,
     ids: Option<IdMaps>,
-    no_rootfs: bool,
+    means: Means,
 }
 
 fn option(wanted: &mut Wanted, name: &str, value: &mut dyn FnMut() -> String) -> Outcome<bool> {
@@ -66,7 +100,8 @@ fn option(wanted: &mut Wanted, name: &str, value: &mut dyn FnMut() -> String) ->
         "--unconfined" => overrides.seccomp = Seccomp::Unconfined,
         "--no-new-privileges" => overrides.no_new_privileges = true,
         "--remove" => overrides.remove = true,
-        "--no-rootfs" => wanted.no_rootfs = true,
+        "--no-rootfs" => wanted.means = Means::Fail,
+        "--served" => wanted.means = Means::Serve,
         "-i" => overrides.interactive = true,
         "-t" => overrides.terminal = true,
         _ => return Ok(false),
@@ -106,13 +141,12 @@ fn run(store: PathBuf, mut args: impl Iterator<Item = String>) -> Outcome<u8> {
     let dir = container.dir().to_owned();
     let spec = run::from_config(&image, wanted.overrides, &id, ids, dir)?;
     container.started()?;
-    let no_rootfs = wanted.no_rootfs;
-    let exit = run::launch(
-        &spec,
-        Box::new(|target| {
-            if no_rootfs { Err(io::Error::other("no such image")) } else { bind(&rootfs, target) }
-        }),
-    );
+    let mount = |target: &Path| match wanted.means {
+        Means::Bind => bind(&rootfs, target),
+        Means::Serve => serve(&rootfs, target),
+        Means::Fail => Err(io::Error::other("no such image")),
+    };
+    let exit = run::launch(&spec, Box::new(mount));
     match exit {
         Ok(exit) => {
             container.ended(exit)?;
