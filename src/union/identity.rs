@@ -6,6 +6,7 @@ use super::Union;
 use super::inode::{At, Backing, Directory, Held, Inode, Links, LowerNode};
 use super::lock::lock;
 use super::merge::{Level, Merged, Part};
+use super::table::Live;
 use crate::tree::{Attr, Errno, Error, Ino, Kind, Name, NodeId, Result};
 
 /// How often a name is looked at again when it is being changed meanwhile.
@@ -51,12 +52,12 @@ impl Drop for Pin<'_> {
 }
 
 impl Union {
-    /// The inode number to show for what a name stands for; `None` for nothing.
-    pub(super) fn number(&self, merged: &Merged) -> Result<Option<Ino>> {
+    /// The inode number to show for what `name` in `dir` stands for; `None` for nothing.
+    pub(super) fn number(&self, dir: &Inode, name: &Name, merged: &Merged) -> Result<Option<Ino>> {
         let Some(identity) = self.identify(merged)? else { return Ok(None) };
-        let live = lock(&self.table).get(identity.ino).cloned();
+        let live = lock(&self.table).find(identity.ino, dir.ino, name);
         match live {
-            Some(live) if !same_file(&live, merged, &identity) => self.own_number(merged).map(Some),
+            Some(live) if !live.is(merged, &identity) => self.own_number(merged).map(Some),
             _ => Ok(Some(identity.ino)),
         }
     }
@@ -72,18 +73,16 @@ impl Union {
             let live = {
                 let mut table = lock(&self.table);
                 let live = table.find(identity.ino, dir.ino, name);
-                let live = live.map(|(inode, named)| (Arc::clone(inode), named));
-                if let Some((inode, true)) = &live
-                    && same_file(inode, merged, &identity)
+                if let Some(live) = live.as_ref().filter(|live| live.named)
+                    && live.is(merged, &identity)
                 {
                     table.count(identity.ino);
-                    return Ok(Pin { union: self, inode: Arc::clone(inode), kept: false });
+                    let inode = Arc::clone(&live.inode);
+                    return Ok(Pin { union: self, inode, kept: false });
                 }
                 live
             };
-            if let Some((inode, _)) = live
-                && !same_file(&inode, merged, &identity)
-            {
+            if live.is_some_and(|live| !live.is(merged, &identity)) {
                 // Copied up after it was looked at; or two files claim to be one.
                 if attempt == 0 {
                     *merged = self.layers.merge(&dir.dir()?, name)?;
@@ -119,12 +118,12 @@ impl Union {
         let mut unused = None;
         let inode = {
             let mut table = lock(&self.table);
-            if let Some(live) = table.get(ino).cloned() {
-                if !same_file(&live, merged, identity) {
+            if let Some(live) = table.find(ino, dir.ino, name) {
+                if !live.is(merged, identity) {
                     drop(table);
                     return Ok(None);
                 }
-                unused = backing.into_held().and_then(|held| live.join(held));
+                unused = backing.into_held().and_then(|held| live.inode.join(held));
             } else {
                 let links = match count {
                     Some(count) => Links::Counted(table.links(ino).unwrap_or(count)),
@@ -286,23 +285,27 @@ fn lowers(parts: &[Part]) -> Arc<[LowerNode]> {
     parts.iter().filter_map(lower).collect()
 }
 
-/// Whether a file in use is the one that a name was found to stand for.
-fn same_file(live: &Inode, merged: &Merged, identity: &Identity) -> bool {
-    match merged {
-        Merged::Nothing => false,
-        Merged::Directory(_) => live.kind == Kind::Directory,
-        Merged::File(part) if live.kind != part.node.attr.kind => false,
-        Merged::File(part) => match (At::from(part), live.at()) {
-            (At::Upper(found), Ok(At::Upper(node))) => found == node,
-            // It is being copied up at this moment.
-            (At::Upper(_), Ok(At::Lower(lower))) => {
-                identity.lower.is_some_and(|(from, _)| from.node == lower.node)
-            }
-            (At::Lower(found), Ok(At::Lower(lower))) => found.node == lower.node,
-            // Another name of it led to the copy. A file of one name is not in the upper layer
-            // as long as that name shows the lower file.
-            (At::Lower(_), Ok(At::Upper(_))) => identity.lower.is_some_and(|(_, links)| links > 1),
-            (_, Err(_)) => false,
-        },
+impl Live {
+    /// Whether this is the file that the name was found to stand for.
+    fn is(&self, merged: &Merged, identity: &Identity) -> bool {
+        match merged {
+            Merged::Nothing => false,
+            Merged::Directory(_) => self.inode.kind == Kind::Directory,
+            Merged::File(part) if self.inode.kind != part.node.attr.kind => false,
+            Merged::File(part) => match (At::from(part), self.inode.at()) {
+                (At::Upper(found), Ok(At::Upper(node))) => found == node,
+                // It is being copied up at this moment, which happens under a name that is known.
+                (At::Upper(_), Ok(At::Lower(lower))) => {
+                    self.named && identity.lower.is_some_and(|(from, _)| from.node == lower.node)
+                }
+                (At::Lower(found), Ok(At::Lower(lower))) => found.node == lower.node,
+                // Another name of it led to the copy. A file of one name is not in the upper layer
+                // as long as that name shows the lower file.
+                (At::Lower(_), Ok(At::Upper(_))) => {
+                    identity.lower.is_some_and(|(_, links)| links > 1)
+                }
+                (_, Err(_)) => false,
+            },
+        }
     }
 }

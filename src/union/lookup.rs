@@ -86,7 +86,7 @@ impl Union {
             return Ok(true);
         }
         let merged = self.layers.merge(&dir.dir()?, name)?;
-        let ino = self.number(&merged)?;
+        let ino = self.number(dir, name, &merged)?;
         Ok(ino == Some(found.file.ino))
     }
 

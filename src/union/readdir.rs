@@ -220,7 +220,7 @@ impl Union {
             &fresh
         };
         let Some(kind) = merged.top().map(|top| top.node.attr.kind) else { return Ok(None) };
-        Ok(self.number(merged)?.map(|ino| (ino, kind)))
+        Ok(self.number(dir, &row.name, merged)?.map(|ino| (ino, kind)))
     }
 
     /// Puts the file that a row stands for in use; `None` when the name is gone.

@@ -19,6 +19,14 @@ struct Known {
     names: Vec<(Ino, Name)>,
 }
 
+/// A file in use, as seen from one name.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) inode: Arc<Inode>,
+    /// Whether it is known under that name.
+    pub(super) named: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Table {
     known: HashMap<Ino, Known>,
@@ -35,11 +43,11 @@ impl Table {
         self.known.get(&ino).map(|known| &known.inode)
     }
 
-    /// The file with this number, and whether it is known under `name` in `dir`.
-    pub(super) fn find(&self, ino: Ino, dir: Ino, name: &Name) -> Option<(&Arc<Inode>, bool)> {
+    /// The file with this number, as seen from `name` in `dir`.
+    pub(super) fn find(&self, ino: Ino, dir: Ino, name: &Name) -> Option<Live> {
         let known = self.known.get(&ino)?;
         let named = known.names.iter().any(|(at, known)| *at == dir && known == name);
-        Some((&known.inode, named))
+        Some(Live { inode: Arc::clone(&known.inode), named })
     }
 
     /// Counts a lookup; `false` when the file is not in use.
