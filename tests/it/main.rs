@@ -17,4 +17,5 @@ mod run;
 mod store;
 mod support;
 mod tidy;
+mod union;
 mod upper;

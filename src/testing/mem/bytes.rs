@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::tree::{Errno, Result, Seek};
+use crate::tree::{Data, Errno, Result, Seek};
 
 const PAGE: u64 = 4096;
 
@@ -37,6 +37,33 @@ fn small(n: u64) -> usize {
 }
 
 impl Bytes {
+    /// A copy of the first `keep` bytes, with holes where `data` has holes.
+    pub(super) fn copy(data: &dyn Data, keep: u64) -> Result<Self> {
+        let mut bytes = Self::default();
+        let mut at = 0;
+        while at < keep {
+            at = match data.seek(at, Seek::Data) {
+                Ok(start) if start < keep => start,
+                Ok(_) => break,
+                Err(error) if error.errno() == Errno::ENXIO => break,
+                Err(error) => return Err(error),
+            };
+            let end = data.seek(at, Seek::Hole)?.min(keep);
+            while at < end {
+                let mut chunk = vec![0; small((end - at).min(PAGE))];
+                let count = data.read_at(at, &mut chunk)?;
+                chunk.truncate(count);
+                if chunk.is_empty() {
+                    return Err(Errno::EIO.into());
+                }
+                bytes.write_at(at, &chunk)?;
+                at += u64::try_from(count).unwrap_or(0);
+            }
+        }
+        bytes.set_len(keep)?;
+        Ok(bytes)
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
     }

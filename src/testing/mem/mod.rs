@@ -2,10 +2,12 @@
 //! [`crate::tree::Upper`].
 
 mod bytes;
+mod inner;
 mod layer;
 mod nodes;
 mod upper;
 
+pub use inner::Copied;
 pub use layer::MemLayer;
 pub use upper::{Dumped, MemUpper};
 

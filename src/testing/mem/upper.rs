@@ -1,11 +1,11 @@
 //! A layer in memory that is written to.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::bytes::Bytes;
-use super::nodes::{Content, Named, Nodes, ROOT};
+use super::inner::{Copied, Inner};
+use super::nodes::{Content, Named, ROOT};
 use crate::tree::{
     Attr, CopyUp, Errno, Exchange, FsStats, Kind, LayerId, Leave, Listed, Lower, Name, NewKind,
     NewNode, Node, NodeId, Origin, Place, Renamed, Result, Seek, SetAttr, Slot, SyncMode,
@@ -18,14 +18,6 @@ use crate::tree::{
 /// before, is noted for [`MemUpper::complaints`].
 pub struct MemUpper {
     inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    nodes: Nodes,
-    index: BTreeMap<Origin, NodeId>,
-    changes: u64,
-    complaints: Vec<String>,
 }
 
 /// What the layer says of one path.
@@ -62,9 +54,7 @@ impl MemUpper {
     /// A layer with nothing but a root directory.
     #[must_use]
     pub fn new() -> Self {
-        let (index, complaints) = (BTreeMap::new(), Vec::new());
-        let inner = Inner { nodes: Nodes::new(), index, changes: 0, complaints };
-        Self { inner: Mutex::new(inner) }
+        Self { inner: Mutex::new(Inner::new()) }
     }
 
     /// All that the layer holds, parents first, in order of name.
@@ -97,6 +87,20 @@ impl MemUpper {
         self.lock().changes
     }
 
+    /// How much was copied up so far.
+    pub fn copied(&self) -> Copied {
+        self.lock().copied
+    }
+
+    /// From now on this many calls that change the layer succeed, and the others fail with
+    /// `ENOSPC`; with `None` all succeed again. Returns whether any has failed since the last
+    /// time this was called.
+    pub fn fail_after(&self, changes: Option<u64>) -> bool {
+        let mut inner = self.lock();
+        inner.fails_after = changes;
+        std::mem::take(&mut inner.failed)
+    }
+
     /// How many nodes are held, but for the root.
     pub fn held(&self) -> usize {
         self.lock().nodes.all().filter(|&(node, file)| node != ROOT && file.holds > 0).count()
@@ -124,59 +128,6 @@ impl MemUpper {
             inner.complaints.push(format!("{call} of {node:?}, which is not held"));
         }
         inner
-    }
-}
-
-impl Inner {
-    fn hold(&mut self, node: NodeId, how: &str) {
-        match self.nodes.get_mut(node) {
-            Ok(file) => file.holds += 1,
-            Err(_) => self.complaints.push(format!("hold of {node:?} {how}, which is gone")),
-        }
-    }
-
-    /// Takes note that the content of a directory changed.
-    fn touch(&mut self, dir: NodeId) -> Result<()> {
-        let now = self.nodes.now();
-        self.changes += 1;
-        let attr = &mut self.nodes.get_mut(dir)?.attr;
-        (attr.mtime, attr.ctime) = (now, now);
-        Ok(())
-    }
-
-    /// The directory, if it is not removed.
-    fn check_dir(&self, dir: NodeId) -> Result<()> {
-        self.nodes.dir(dir)?;
-        if self.nodes.get(dir)?.attr.nlink == 0 { Err(Errno::ENOENT.into()) } else { Ok(()) }
-    }
-
-    /// Fails unless a name is free: absent or a whiteout.
-    fn check_free(&self, dir: NodeId, name: &Name) -> Result<()> {
-        self.check_dir(dir)?;
-        match self.nodes.named(dir, name)? {
-            Some(Named::Node(_)) => Err(Errno::EEXIST.into()),
-            Some(Named::Whiteout) | None => Ok(()),
-        }
-    }
-
-    fn check_replaceable(&self, node: NodeId) -> Result<()> {
-        let Ok(names) = self.nodes.dir(node) else { return Ok(()) };
-        let full = names.values().any(|(_, named)| *named != Named::Whiteout);
-        if full { Err(Errno::ENOTEMPTY.into()) } else { Ok(()) }
-    }
-
-    /// Whiteouts in a directory that is removed go with it.
-    fn empty(&mut self, node: NodeId) -> Result<()> {
-        if let Content::Directory(names) = &mut self.nodes.get_mut(node)?.content {
-            names.clear();
-        }
-        Ok(())
-    }
-
-    fn make_opaque(&mut self, node: NodeId) -> Result<()> {
-        let file = self.nodes.get_mut(node)?;
-        file.opaque |= file.attr.kind == Kind::Directory;
-        Ok(())
     }
 }
 
@@ -255,6 +206,7 @@ impl Upper for MemUpper {
     fn make(&self, dir: NodeId, name: &Name, new: &NewNode<'_>) -> Result<Node> {
         let mut inner = self.using("make", dir);
         inner.check_free(dir, name)?;
+        inner.changing()?;
         let node = inner.nodes.add(new);
         inner.nodes.put(dir, name, Named::Node(node))?;
         inner.touch(dir)?;
@@ -262,10 +214,7 @@ impl Upper for MemUpper {
     }
 
     fn copy_up(&self, place: Place<'_>, from: &CopyUp<'_>) -> Result<Node> {
-        let mut bytes = Bytes::default();
-        if let Some(data) = from.data {
-            copy_bytes(data, from.keep, &mut bytes)?;
-        }
+        let bytes = from.data.map(|data| Bytes::copy(data, from.keep)).transpose()?;
         let kind = match from.attr.kind {
             Kind::File => NewKind::File,
             Kind::Directory => NewKind::Directory { opaque: false },
@@ -283,11 +232,16 @@ impl Upper for MemUpper {
         if let Place::Entry { dir, name } = place {
             inner.check_free(dir, name)?;
         }
+        inner.changing()?;
         let node = inner.nodes.add(&NewNode { kind, mode, uid, gid, xattrs: from.xattrs });
+        if from.attr.kind != Kind::Directory {
+            inner.copied.files += 1;
+            inner.copied.bytes += bytes.as_ref().map_or(0, Bytes::len);
+        }
         let file = inner.nodes.get_mut(node)?;
         (file.attr.atime, file.attr.mtime) = (atime, mtime);
         (file.origin, file.indexed) = (Some(from.origin), from.index);
-        if from.data.is_some() {
+        if let Some(bytes) = bytes {
             file.content = Content::File(bytes);
         }
         if from.index {
@@ -312,6 +266,7 @@ impl Upper for MemUpper {
     fn link(&self, node: NodeId, dir: NodeId, name: &Name) -> Result<Attr> {
         let mut inner = self.using("link", node);
         inner.check_free(dir, name)?;
+        inner.changing()?;
         inner.nodes.put(dir, name, Named::Node(node))?;
         inner.touch(dir)?;
         inner.nodes.attr(node)
@@ -320,6 +275,7 @@ impl Upper for MemUpper {
     fn remove(&self, dir: NodeId, name: &Name, leave: Leave) -> Result<()> {
         let mut inner = self.using("remove", dir);
         inner.check_dir(dir)?;
+        inner.changing()?;
         match (inner.nodes.named(dir, name)?, leave) {
             (None | Some(Named::Whiteout), Leave::Nothing) => return Err(Errno::ENOENT.into()),
             (Some(Named::Node(node)), _) => {
@@ -339,6 +295,7 @@ impl Upper for MemUpper {
         let Renamed { from_dir, from, to_dir, to, exchange, opaque } = *renamed;
         let mut inner = self.using("rename", from_dir);
         inner.check_dir(to_dir)?;
+        inner.changing()?;
         let Some(Named::Node(source)) = inner.nodes.named(from_dir, from)? else {
             return Err(Errno::ENOENT.into());
         };
@@ -379,6 +336,7 @@ impl Upper for MemUpper {
 
     fn set_attr(&self, node: NodeId, change: &SetAttr) -> Result<Attr> {
         let mut inner = self.using("set_attr", node);
+        inner.changing()?;
         let now = inner.nodes.now();
         if let Some(size) = change.size {
             inner.nodes.bytes_mut(node)?.set_len(size)?;
@@ -404,6 +362,7 @@ impl Upper for MemUpper {
 
     fn set_xattr(&self, node: NodeId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
         let mut inner = self.using("set_xattr", node);
+        inner.changing()?;
         let xattrs = &mut inner.nodes.get_mut(node)?.xattrs;
         match (mode, xattrs.contains_key(name)) {
             (XattrMode::Create, true) => return Err(Errno::EEXIST.into()),
@@ -417,6 +376,7 @@ impl Upper for MemUpper {
 
     fn remove_xattr(&self, node: NodeId, name: &[u8]) -> Result<()> {
         let mut inner = self.using("remove_xattr", node);
+        inner.changing()?;
         if inner.nodes.get_mut(node)?.xattrs.remove(name).is_none() {
             return Err(Errno::ENODATA.into());
         }
@@ -426,6 +386,7 @@ impl Upper for MemUpper {
 
     fn write_at(&self, node: NodeId, offset: u64, data: &[u8]) -> Result<()> {
         let mut inner = self.using("write_at", node);
+        inner.changing()?;
         let now = inner.nodes.now();
         inner.nodes.bytes_mut(node)?.write_at(offset, data)?;
         inner.nodes.get_mut(node)?.attr.mtime = now;
@@ -437,6 +398,7 @@ impl Upper for MemUpper {
         const KEEP_SIZE: i32 = 1;
         const PUNCH_HOLE: i32 = 2;
         let mut inner = self.using("allocate", node);
+        inner.changing()?;
         let bytes = inner.nodes.bytes_mut(node)?;
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         match mode {
@@ -452,6 +414,7 @@ impl Upper for MemUpper {
 
     fn copy_range(&self, from: (NodeId, u64), to: (NodeId, u64), len: u64) -> Result<u64> {
         let mut inner = self.using("copy_range", from.0);
+        inner.changing()?;
         let source = inner.nodes.bytes(from.0)?;
         let len = len.min(source.len().saturating_sub(from.1));
         let mut data = vec![0; usize::try_from(len).map_err(|_| Errno::EFBIG)?];
@@ -466,29 +429,4 @@ impl Upper for MemUpper {
     fn sync(&self, node: NodeId, _: SyncMode) -> Result<()> {
         self.using("sync", node).nodes.get(node).map(drop)
     }
-}
-
-/// Copies the first `keep` bytes by extents, so that holes stay holes.
-fn copy_bytes(data: &dyn crate::tree::Data, keep: u64, into: &mut Bytes) -> Result<()> {
-    let mut at = 0;
-    while at < keep {
-        at = match data.seek(at, Seek::Data) {
-            Ok(start) if start < keep => start,
-            Ok(_) => break,
-            Err(error) if error.errno() == Errno::ENXIO => break,
-            Err(error) => return Err(error),
-        };
-        let end = data.seek(at, Seek::Hole)?.min(keep);
-        while at < end {
-            let mut chunk = vec![0; usize::try_from(end - at).map_or(4096, |len| len.min(4096))];
-            let count = data.read_at(at, &mut chunk)?;
-            chunk.truncate(count);
-            if chunk.is_empty() {
-                return Err(Errno::EIO.into());
-            }
-            into.write_at(at, &chunk)?;
-            at += u64::try_from(count).unwrap_or(0);
-        }
-    }
-    into.set_len(keep)
 }

@@ -90,6 +90,18 @@ fn item() -> impl Strategy<Value = Item> {
 }
 
 impl Layer {
+    /// A layer of these items, with plain attributes; parents that are missing are directories.
+    pub(crate) fn plain(items: &[(&'static str, What)]) -> Self {
+        let item = |what: &What| Item {
+            mode: if matches!(what, What::Directory { .. }) { 0o755 } else { 0o644 },
+            what: what.clone(),
+            owner: (0, 0),
+            time: Time { secs: 1_000_000_000, nanos: 0 },
+            xattrs: BTreeMap::new(),
+        };
+        Self::of(items.iter().map(|(at, what)| (at.split('/').collect(), item(what))).collect())
+    }
+
     /// A layer of what fits of `wanted`: parents that are missing become directories, and what
     /// contradicts what was there before it is left out.
     fn of(wanted: Vec<(Path, Item)>) -> Self {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use mica::testing::mem::{Dumped, MemLayer, MemUpper};
+use mica::testing::mem::{Copied, Dumped, MemUpper};
 use mica::tree::{
-    Attr, Errno, Ino, Kind, LayerId, Lower, Name, NewKind, NewNode, NodeId, SetAttr, TimeChange,
-    Upper, XattrMode,
+    Attr, Errno, Ino, Kind, Lower, Name, NewKind, NewNode, SetAttr, TimeChange, Upper, XattrMode,
 };
 use mica::union::{Caller, Dirent, Entry, Options, RenameMode, Stack, Union};
 
-use super::layers::{Layer, NAMES, Path, TARGET, What};
+use super::layers::{Layer, NAMES, Path, TARGET};
+use super::mem_layer::{mem_layer, name};
 use super::op::{Change, MakeKind, Op, Rename, SLOTS, Set, Target};
 use super::oracle::Oracle;
 use super::view::{Returned, Shown, View};
@@ -44,56 +44,7 @@ pub(crate) struct Memory {
     /// The tree of the lower layers alone.
     base: Oracle,
     changes: u64,
-}
-
-/// A name of the model.
-pub(crate) fn name(text: &str) -> Name {
-    Name::new(text.as_bytes()).expect("a name")
-}
-
-/// A layer in memory.
-pub(crate) fn mem_layer(layer: &Layer, number: u8) -> MemLayer {
-    let mut mem = MemLayer::new(LayerId([number; 8]));
-    let mut nodes: BTreeMap<Path, NodeId> = BTreeMap::from([(Vec::new(), MemLayer::ROOT)]);
-    let mut links = Vec::new();
-    for (path, item) in &layer.items {
-        let (base, dir) = path.split_last().expect("not the root");
-        let dir = nodes[dir];
-        let kind = match &item.what {
-            What::Whiteout => {
-                mem.whiteout(dir, &name(base)).expect("whiteout");
-                continue;
-            }
-            What::HardLink(to) => {
-                links.push((to, dir, base));
-                continue;
-            }
-            What::Directory { opaque } => NewKind::Directory { opaque: *opaque },
-            What::File(_) => NewKind::File,
-            What::Symlink => NewKind::Symlink(TARGET),
-            What::Fifo => NewKind::Fifo,
-            What::Socket => NewKind::Socket,
-            What::CharDevice(device) => NewKind::CharDevice(*device),
-            What::BlockDevice(device) => NewKind::BlockDevice(*device),
-        };
-        let mode = if item.what == What::Symlink { 0o777 } else { item.mode };
-        let xattrs: Vec<_> = item
-            .xattrs
-            .iter()
-            .map(|(name, value)| (name.as_bytes().into(), value.as_slice().into()))
-            .collect();
-        let new = NewNode { kind, mode, uid: 0, gid: 0, xattrs: &xattrs };
-        let node = mem.add(dir, &name(base), &new).expect("add");
-        if let What::File(bytes) = &item.what {
-            mem.write(node, bytes).expect("write");
-        }
-        mem.set(node, mode, item.owner, item.time).expect("set");
-        nodes.insert(path.clone(), node);
-    }
-    for (to, dir, base) in links {
-        mem.link(nodes[to], dir, &name(base)).expect("link");
-    }
-    mem
+    copied: Copied,
 }
 
 impl Memory {
@@ -112,6 +63,7 @@ impl Memory {
             slots: [const { None }; SLOTS],
             base: Oracle::new(stack.iter().map(|&at| &layers[at]), false),
             changes: 0,
+            copied: Copied::default(),
         };
         memory.mount();
         memory
@@ -276,9 +228,11 @@ impl Memory {
             Op::Open { slot, path } => {
                 self.close(*slot);
                 let ino = self.find(path)?;
-                // The slot has a lookup of its own.
-                let (dir, base) = self.parent(path)?;
-                self.union().lookup(dir, &base).map_err(|error| error.errno())?;
+                if !path.is_empty() {
+                    // The slot has a lookup of its own.
+                    let (dir, base) = self.parent(path)?;
+                    self.union().lookup(dir, &base).map_err(|error| error.errno())?;
+                }
                 self.slots[*slot] = Some(Opened { ino, offset: 0 });
             }
             Op::Close { slot } => self.close(*slot),
@@ -452,10 +406,25 @@ impl View for Memory {
         all
     }
 
+    fn names(&mut self, slot: usize) -> Vec<Vec<u8>> {
+        let ino = self.slots[slot].as_ref().expect("open").ino;
+        let mut names = Vec::new();
+        let mut sink = |dirent: Dirent<'_>| {
+            names.push(dirent.name.to_vec());
+            true
+        };
+        self.union().list(ino, 0, &mut sink).expect("list");
+        names.split_off(2)
+    }
+
     fn slot(&mut self, slot: usize) -> Shown {
         let ino = self.slots[slot].as_ref().expect("open").ino;
         let attr = self.union().attr(ino).expect("attr");
         self.shown(ino, &attr)
+    }
+
+    fn fail_after(&mut self, changes: Option<u64>) -> bool {
+        self.upper.as_ref().is_some_and(|upper| upper.fail_after(changes))
     }
 
     fn check(&mut self, op: &Op, done: bool, open: usize) {
@@ -467,6 +436,11 @@ impl View for Memory {
             assert_eq!(changes, self.changes, "{op:?} changed the upper layer");
         }
         self.changes = changes;
+        let copied = upper.copied();
+        if matches!(op, Op::Unlink(_) | Op::Rmdir(_)) {
+            assert_eq!(copied, self.copied, "{op:?} copied a file");
+        }
+        self.copied = copied;
         if self.caching == Caching::Nothing && open == 0 {
             assert_eq!(upper.held(), 0, "nodes are held, but nobody uses them");
         }

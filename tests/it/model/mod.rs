@@ -9,9 +9,11 @@
 //! sequences on anything that can be mounted; [`memory`] runs them on the union in memory.
 
 pub(crate) mod layers;
+pub(crate) mod mem_layer;
 pub(crate) mod memory;
 pub(crate) mod op;
 pub(crate) mod oracle;
 pub(crate) mod view;
 
 mod cases;
+mod unpack;

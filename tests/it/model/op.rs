@@ -102,7 +102,9 @@ pub(crate) enum Op {
         from: Target,
         to: Path,
     },
-    /// Opens a file as a slot, in place of what is open as that.
+    /// Deletes all there is at a path, one name after the other.
+    RemoveTree(Path),
+    /// Opens a file as a slot, in place of what is open as that; no path is the root.
     Open {
         slot: usize,
         path: Path,
@@ -151,7 +153,40 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-pub(crate) fn op() -> impl Strategy<Value = Op> {
+fn root_or(path: impl Strategy<Value = Path>) -> impl Strategy<Value = Path> {
+    prop_oneof![1 => Just(Vec::new()), 2 => path]
+}
+
+/// Some operations in a row that would hardly meet by chance.
+fn sequence() -> impl Strategy<Value = Vec<Op>> {
+    let mkdir = |path: &Path| {
+        let (kind, mode, umask, uid) = (MakeKind::Directory, 0o755, 0, 0);
+        Op::Make { path: path.clone(), kind, mode, umask, uid }
+    };
+    prop_oneof![
+        24 => op().prop_map(|op| vec![op]),
+        1 => path(2).prop_map(|path| vec![Op::RemoveTree(path)]),
+        2 => path(2).prop_map(move |path| vec![Op::RemoveTree(path.clone()), mkdir(&path)]),
+        // A directory that is in no lower layer moves to where one was that is.
+        1 => (path(2), path(2), select(&[Rename::Replace, Rename::Exchange][..])).prop_map(
+            move |(from, to, how)| vec![
+                Op::RemoveTree(from.clone()),
+                mkdir(&from),
+                Op::RemoveTree(to.clone()),
+                Op::Rename { from: from.clone(), to: to.clone(), how: Rename::Replace },
+                mkdir(&from),
+                Op::Rename { from, to, how },
+            ]
+        ),
+    ]
+}
+
+/// Up to `most` operations, but for short sequences that count as one.
+pub(crate) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(sequence(), 0..most).prop_map(|ops| ops.concat())
+}
+
+fn op() -> impl Strategy<Value = Op> {
     let data = || vec(any::<u8>(), 0..6);
     let set = select(&[Set::Any, Set::Any, Set::Create, Set::Replace][..]);
     let how = select(&[Rename::Replace, Rename::Replace, Rename::NoReplace, Rename::Exchange][..]);
@@ -178,9 +213,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         5 => path(3).prop_map(Op::Rmdir),
         5 => (path(3), path(3), how).prop_map(|(from, to, how)| Op::Rename { from, to, how }),
         3 => (target(), path(3)).prop_map(|(from, to)| Op::Link { from, to }),
-        4 => (0..SLOTS, path(3)).prop_map(|(slot, path)| Op::Open { slot, path }),
+        4 => (0..SLOTS, root_or(path(2))).prop_map(|(slot, path)| Op::Open { slot, path }),
         1 => (0..SLOTS).prop_map(|slot| Op::Close { slot }),
-        3 => (0..SLOTS, 1..4_usize).prop_map(|(slot, count)| Op::List { slot, count }),
+        6 => (0..SLOTS, 1..4_usize).prop_map(|(slot, count)| Op::List { slot, count }),
         1 => Just(Op::Forget),
         2 => Just(Op::Remount),
     ]

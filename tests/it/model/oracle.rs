@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mica::tree::{Device, Errno, Kind, Time};
 
-use super::layers::{Item, Layer, Path, TARGET, What};
+use super::layers::{Layer, Path, TARGET};
 use super::op::{Change, MakeKind, Op, Rename, SLOTS, Set, Target};
 
 /// A file, for good: no other one ever has the same number.
@@ -59,7 +59,7 @@ pub(crate) struct Oracle {
 pub(crate) const ROOT: Id = 0;
 
 impl File {
-    fn new(content: Content, mode: u16, owner: (u32, u32)) -> Self {
+    pub(super) fn new(content: Content, mode: u16, owner: (u32, u32)) -> Self {
         Self {
             content,
             mode,
@@ -93,69 +93,14 @@ impl Oracle {
         oracle
     }
 
-    /// First what the layer deletes, then what it brings.
-    fn unpack(&mut self, layer: &Layer) {
-        for (path, item) in &layer.items {
-            match item.what {
-                What::Whiteout => {
-                    if let Ok((dir, name)) = self.parent(path) {
-                        self.names(dir).remove(name);
-                    }
-                }
-                What::Directory { opaque: true } => {
-                    if let Ok(dir) = self.find(path)
-                        && let Content::Directory(names) = &mut self.files[dir].content
-                    {
-                        names.clear();
-                    }
-                }
-                _ => {}
-            }
-        }
-        let mut brought: BTreeMap<&Path, Id> = BTreeMap::new();
-        let mut later = Vec::new();
-        for (path, item) in &layer.items {
-            match &item.what {
-                What::Whiteout => {}
-                What::HardLink(to) => later.push((path, to)),
-                _ => {
-                    let id = self.bring(path, item);
-                    brought.insert(path, id);
-                }
-            }
-        }
-        for (path, to) in later {
-            let (dir, name) = self.parent(path).expect("the layer brought it");
-            let id = brought[to];
-            self.files[id].lower_names += 1;
-            self.files[id].nlink = Some(self.files[id].lower_names);
-            self.names(dir).insert(name, id);
-        }
-    }
-
-    fn bring(&mut self, path: &Path, item: &Item) -> Id {
-        let (dir, name) = self.parent(path).expect("parents come first");
-        let special = |kind, device| Content::Special(kind, device);
-        let content = match &item.what {
-            What::Directory { .. } => match self.find(path).map(|id| &self.files[id].content) {
-                Ok(Content::Directory(names)) => Content::Directory(names.clone()),
-                _ => Content::Directory(BTreeMap::new()),
-            },
-            What::File(bytes) => Content::File(bytes.clone()),
-            What::Symlink => Content::Symlink,
-            What::Fifo => special(Kind::Fifo, Device::default()),
-            What::Socket => special(Kind::Socket, Device::default()),
-            What::CharDevice(device) => special(Kind::CharDevice, *device),
-            What::BlockDevice(device) => special(Kind::BlockDevice, *device),
-            What::HardLink(_) | What::Whiteout => unreachable!("handled by the caller"),
+    /// What deletes all there is at a path, what is in a directory first.
+    pub(crate) fn removal(&self, path: &Path) -> Vec<Op> {
+        let Ok(id) = self.find(path) else { return Vec::new() };
+        let Content::Directory(names) = &self.files[id].content else {
+            return vec![Op::Unlink(path.clone())];
         };
-        let mode = if content == Content::Symlink { 0o777 } else { item.mode };
-        let mut file = File::new(content, mode, item.owner);
-        (file.mtime, file.xattrs, file.lower_names) = (Some(item.time), item.xattrs.clone(), 1);
-        self.files.push(file);
-        let id = self.files.len() - 1;
-        self.names(dir).insert(name, id);
-        id
+        let within = names.keys().flat_map(|name| self.removal(&[&path[..], &[name]].concat()));
+        within.chain([Op::Rmdir(path.clone())]).collect()
     }
 
     pub(crate) fn names(&mut self, dir: Id) -> &mut BTreeMap<&'static str, Id> {
@@ -178,7 +123,7 @@ impl Oracle {
     }
 
     /// The directory that a path ends in, and the name there.
-    fn parent(&self, path: &Path) -> Result<(Id, &'static str), Errno> {
+    pub(super) fn parent(&self, path: &Path) -> Result<(Id, &'static str), Errno> {
         let (name, dir) = path.split_last().expect("not the root");
         let dir = self.find(dir)?;
         match self.files[dir].content {
@@ -269,6 +214,8 @@ impl Oracle {
                 let id = self.target(from)?;
                 self.link(id, to)
             }
+            // Carried out one by one.
+            Op::RemoveTree(_) => Ok(Expected::Skip),
             Op::Open { slot, path } => {
                 self.slots[*slot] = None;
                 self.slots[*slot] = Some(self.find(path)?);

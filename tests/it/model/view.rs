@@ -43,8 +43,15 @@ pub(crate) trait View {
     /// All files by path, the root included.
     fn walk(&mut self) -> BTreeMap<Path, Shown>;
 
+    /// The names in the directory that is open as a slot, from the start.
+    fn names(&mut self, slot: usize) -> Vec<Vec<u8>>;
+
     /// The file that is open as a slot.
     fn slot(&mut self, slot: usize) -> Shown;
+
+    /// From now on this many changes of the upper layer succeed, and the others fail; `None` is
+    /// all. Returns whether any has failed since the last time this was called.
+    fn fail_after(&mut self, changes: Option<u64>) -> bool;
 
     /// Checks what only this view has; called after every operation.
     fn check(&mut self, op: &Op, done: bool, open: usize);
@@ -68,29 +75,40 @@ pub(crate) struct Case {
     cursors: [Option<Cursor>; SLOTS],
     /// Whether times are to be compared.
     pub(crate) times: bool,
+    /// Whether every operation is tried with failures of the upper layer first.
+    pub(crate) failures: bool,
 }
 
 impl Case {
     pub(crate) fn new(oracle: Oracle) -> Self {
-        Self { oracle, inos: HashMap::new(), cursors: [const { None }; SLOTS], times: true }
+        let (inos, cursors) = (HashMap::new(), [const { None }; SLOTS]);
+        Self { oracle, inos, cursors, times: true, failures: false }
     }
 
     /// Runs the operations on the view.
     pub(crate) fn run(&mut self, view: &mut dyn View, ops: &[Op]) {
         self.compare(view);
         for op in ops.iter().chain([&Op::Remount]) {
-            self.step(view, op);
+            let removal = match op {
+                Op::RemoveTree(path) => self.oracle.removal(path),
+                _ => Vec::new(),
+            };
+            for op in removal.iter().chain([op]) {
+                self.step(view, op);
+            }
             self.compare(view);
         }
     }
 
     fn step(&mut self, view: &mut dyn View, op: &Op) {
-        let expected = self.oracle.apply(op);
+        let mut after = self.oracle.clone();
+        let expected = after.apply(op);
         if expected == Ok(Expected::Skip) {
             return;
         }
+        let returned = if self.failures { self.fail(view, op) } else { view.apply(op) };
+        self.oracle = after;
         self.follow(op);
-        let returned = view.apply(op);
         match (&expected, &returned) {
             (Err(expected), Err(errno)) if expected == errno => {}
             (Ok(Expected::Done), Ok(Returned::Done)) => {}
@@ -101,6 +119,21 @@ impl Case {
         }
         let open = self.oracle.slots.iter().flatten().count();
         view.check(op, expected.is_ok(), open);
+    }
+
+    /// Tries an operation with one change of the upper layer more succeeding each time, until it
+    /// succeeds. What fails shows nothing of it.
+    fn fail(&mut self, view: &mut dyn View, op: &Op) -> Result<Returned, Errno> {
+        for changes in 0.. {
+            view.fail_after(Some(changes));
+            let returned = view.apply(op);
+            if !view.fail_after(None) {
+                return returned;
+            }
+            assert_eq!(returned, Err(Errno::ENOSPC), "{op:?} with {changes} changes");
+            self.compare(view);
+        }
+        unreachable!("an operation makes no end of changes")
     }
 
     /// Keeps what is known of listings up to date.
@@ -161,6 +194,10 @@ impl Case {
             if let Some(id) = self.oracle.slots[slot] {
                 let shown = view.slot(slot);
                 self.compare_file(&format!("slot {slot}"), id, &shown, &mut current);
+                if self.oracle.is_deleted_dir(id) {
+                    let names = view.names(slot);
+                    assert!(names.is_empty(), "a deleted directory still has {names:?}");
+                }
             }
         }
     }
