@@ -42,8 +42,8 @@ type Cached = LruCache<(u64, NodeId), Arc<Open>>;
 
 /// Open files that were used last, of all layers that share it.
 ///
-/// Holds at most a quarter of the files that the process may have open, and at most 4,096.
-/// Cloning shares it.
+/// By default it holds at most a quarter of the files that the process may have open, and at most
+/// 4,096. Cloning shares it.
 #[derive(Clone)]
 pub struct FdCache {
     shared: Arc<Shared>,
@@ -59,8 +59,7 @@ impl Default for FdCache {
         let limit = limits::open_files_limit().unwrap_or(u64::MAX);
         let room = (limit / 4).clamp(FEWEST, MOST);
         let room = usize::try_from(room).ok().and_then(NonZeroUsize::new);
-        let open = Mutex::new(LruCache::new(room.unwrap_or(NonZeroUsize::MIN)));
-        Self { shared: Arc::new(Shared { open, layers: AtomicU64::new(0) }) }
+        Self::new(room.unwrap_or(NonZeroUsize::MIN))
     }
 }
 
@@ -71,6 +70,13 @@ impl fmt::Debug for FdCache {
 }
 
 impl FdCache {
+    /// Keeps at most `room` files open.
+    #[must_use]
+    pub fn new(room: NonZeroUsize) -> Self {
+        let open = Mutex::new(LruCache::new(room));
+        Self { shared: Arc::new(Shared { open, layers: AtomicU64::new(0) }) }
+    }
+
     /// A number for one more layer that shares the cache.
     pub(super) fn register(&self) -> u64 {
         self.shared.layers.fetch_add(1, Ordering::Relaxed)

@@ -8,7 +8,7 @@ use mica::tree::{
     Attr, CopyUp, Data, Device, Errno, Exchange, Kind, LayerId, Leave, Listed, NewKind, NewNode,
     NodeId, Origin, Place, Renamed, Result, Seek, SetAttr, Slot, Time, Upper, XattrMode,
 };
-use mica::upper::{DotWh, MarkFamily, UpperOptions, WhiteoutForm};
+use mica::upper::{DotWh, FdCache, MarkFamily, UpperOptions, WhiteoutForm};
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 
@@ -467,6 +467,9 @@ fn run(cases: u32, options: &UpperOptions) {
     let mut runner =
         TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let ops = proptest::collection::vec(op(), 1..40);
+    // So few that files are opened again and again, by the places where they are known to be.
+    let fds = FdCache::new(std::num::NonZeroUsize::MIN);
+    let options = UpperOptions { fds, ..options.clone() };
     let result = runner.run(&ops, |ops| {
         let mut model = Model::new(options.clone());
         for op in &ops {
