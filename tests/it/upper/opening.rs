@@ -3,10 +3,11 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mica::testing::conformance::{Uppers as _, name};
-use mica::tree::{Device, Errno, Leave, NewKind, NewNode};
-use mica::upper::{DotWh, Error, UpperDir, UpperOptions};
+use mica::tree::{Device, Errno, Exchange, Leave, NewKind, NewNode, NodeId, Renamed};
+use mica::upper::{DotWh, Error, FdCache, UpperDir, UpperOptions};
 
 use super::fixture::Dirs;
 
@@ -157,4 +158,50 @@ fn a_thousand_nodes_are_used_in_turn() {
     }
     let open = std::fs::read_dir("/proc/self/fd").expect("fd").count();
     assert!(open < 5000, "{open} files are open");
+}
+
+#[test]
+fn a_file_that_is_moved_all_the_time_is_never_mistaken_for_another() {
+    let fds = FdCache::new(std::num::NonZeroUsize::MIN);
+    let dirs = Dirs::new(UpperOptions { volatile: true, fds, ..UpperOptions::default() });
+    let upper = dirs.fresh();
+    let root = upper.root().expect("root");
+    let (uid, gid) = (root.attr.uid, root.attr.gid);
+    let make = |dir, base, kind| {
+        let new = NewNode { kind, mode: 0o700, uid, gid, xattrs: &[] };
+        let node = upper.make(dir, &name(base), &new).expect("make").id;
+        upper.hold(node, dir, &name(base));
+        node
+    };
+    let files = ["one", "two"].map(|base| {
+        let dir = make(root.id, base, NewKind::Directory { opaque: false });
+        let file = make(dir, "file", NewKind::File);
+        upper.write_at(file, 0, base.as_bytes()).expect("write_at");
+        (dir, file, base)
+    });
+    let swap = |from: (NodeId, &str), to: (NodeId, &str)| {
+        let (from_name, to_name) = (name(from.1), name(to.1));
+        let (from_dir, to_dir) = (from.0, to.0);
+        let (exchange, opaque) = (Exchange::Yes, false);
+        let (from, to) = (&from_name, &to_name);
+        upper.rename(&Renamed { from_dir, from, to_dir, to, exchange, opaque }).expect("rename");
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (_, file, content) in files {
+            let (upper, done) = (&upper, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let mut buf = [0; 3];
+                    upper.read_at(file, 0, &mut buf).expect("read_at");
+                    assert_eq!(buf, content.as_bytes());
+                }
+            });
+        }
+        for _ in 0..2000 {
+            swap((root.id, "one"), (root.id, "two"));
+            swap((files[0].0, "file"), (files[1].0, "file"));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }
