@@ -156,8 +156,9 @@ impl Store {
         let listing = self.root.read_dir().map_err(failed("list", &self.root))?;
         for entry in listing {
             let name = entry.map_err(failed("list", &self.root))?.file_name();
-            let ours = DIRECTORIES.iter().any(|ours| name == *ours) || name == "lock";
-            if !ours && name != "version" {
+            // A filesystem of its own has `lost+found` at its root.
+            let others = ["lock", "version", "lost+found"];
+            if !DIRECTORIES.iter().chain(&others).any(|known| name == *known) {
                 return Err(Error::NotAStore(self.root.clone()));
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mica::image::Store;
 
 use crate::support::registry::{Registry, make_layout};
+use crate::support::trace::{CALLS, calls_by_thread, quick_directory};
 
 fn mica(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mica"));
@@ -109,4 +110,65 @@ fn a_pull_that_is_killed_at_any_moment_can_simply_be_done_again() {
     }
     run(&root, &["pull", "-q", &name]);
     assert!(Store::open(&root).unwrap().check().unwrap().damage.is_empty());
+}
+
+/// Pulls under strace with `expression`, and writes what strace says to `trace`.
+fn pull_traced(expression: &str, trace: &Path, root: &Path, name: &str) -> Output {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", expression, "-o"]).arg(trace);
+    command.arg(env!("CARGO_BIN_EXE_mica")).arg("--root").arg(root).args(["pull", "-q", name]);
+    command.stdin(Stdio::null()).output().expect("strace must be installed")
+}
+
+/// Pulls with `fault` at each system call that matters, one after the other, and checks each time
+/// that the store is whole and that the image is there only if the pull succeeded.
+fn pull_with_faults(fault: &str) {
+    let (_home, registry) = with_image();
+    let name = registry.reference("app:gzip");
+    let home = quick_directory();
+    let trace = home.path().join("trace");
+    let output = pull_traced(&format!("trace={CALLS}"), &trace, &home.path().join("count"), &name);
+    assert!(output.status.success(), "{output:?}");
+    let mut tried = 0;
+    for (call, count) in calls_by_thread(&trace) {
+        for n in 1..=count {
+            let root = home.path().join(format!("{call}.{n}"));
+            let expression = format!("inject={call}:{fault}:when={n}");
+            let output = pull_traced(&expression, Path::new("/dev/null"), &root, &name);
+            let store = Store::open(&root).unwrap();
+            drop(store.enter().unwrap());
+            let left = root.join("tmp").read_dir().unwrap().count();
+            let damage = store.check().unwrap().damage;
+            assert!(left == 0 && damage.is_empty(), "{expression}: {left} left, {damage:?}");
+            if output.status.success() {
+                assert!(store.get_ref(&name).unwrap().is_some(), "{expression}");
+            }
+            std::fs::remove_dir_all(root).unwrap();
+            tried += 1;
+        }
+    }
+    assert!(tried > 40, "only {tried} calls were tried");
+}
+
+#[test]
+fn a_pull_that_is_killed_at_any_system_call_leaves_a_whole_store() {
+    pull_with_faults("signal=KILL");
+}
+
+#[test]
+fn a_pull_whose_disk_is_full_at_any_system_call_leaves_a_whole_store() {
+    pull_with_faults("error=ENOSPC");
+}
+
+#[test]
+fn an_image_that_was_pulled_by_digest_has_no_tag() {
+    let (home, registry) = with_image();
+    let root = home.path().join("store");
+    run(&root, &["pull", "-q", &registry.reference("app:gzip")]);
+    let listed = String::from_utf8(run(&root, &["images", "--digests"]).stdout).unwrap();
+    let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap();
+    run(&root, &["pull", "-q", &registry.reference(&format!("app@{digest}"))]);
+    let listed = String::from_utf8(run(&root, &["images"]).stdout).unwrap();
+    assert!(listed.lines().nth(2).unwrap().contains(" <none> "), "{listed}");
+    run(&root, &["inspect", &registry.reference(&format!("app@{digest}"))]);
 }

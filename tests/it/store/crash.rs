@@ -12,12 +12,10 @@ use std::time::Duration;
 use mica::oci::Digest;
 use mica::store::{Error, Ref, Store};
 
+use crate::support::trace::{self, CALLS, quick_directory};
+
 /// Says to the victim which store to use.
 const STORE: &str = "MICA_TEST_STORE";
-
-/// System calls that change what is on the disk, or make it durable, or lock.
-const CALLS: &str = "rename,renameat,renameat2,fsync,fdatasync,mkdir,mkdirat,unlink,unlinkat,\
-                     rmdir,fchmod,fchmodat,ftruncate,flock,write";
 
 /// Everything that a pull and a removal do to a store.
 fn work(root: &Path) -> Result<(), Error> {
@@ -120,11 +118,6 @@ fn traced(expression: &str, output: &Path, root: &Path) -> Output {
     victim_command(&program, root).output().expect("strace must be installed")
 }
 
-/// A directory on a disk that is quick to write to, where there is one.
-fn quick_directory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 /// How often the victim makes each of the system calls, when nothing goes wrong, in the thread
 /// that makes it most often: strace counts them by thread.
 fn count_calls() -> BTreeMap<String, u32> {
@@ -132,20 +125,7 @@ fn count_calls() -> BTreeMap<String, u32> {
     let trace = home.path().join("trace");
     let output = traced(&format!("trace={CALLS}"), &trace, &home.path().join("store"));
     assert!(output.status.success(), "{output:?}");
-    let mut by_thread = BTreeMap::<_, u32>::new();
-    let trace = std::fs::read_to_string(trace).unwrap();
-    for line in trace.lines().filter(|line| !line.contains("resumed>")) {
-        let mut words = line.split_whitespace();
-        let (thread, rest) = (words.next().unwrap(), words.next().unwrap());
-        let call = rest.split('(').next().unwrap();
-        *by_thread.entry((call, thread)).or_default() += 1;
-    }
-    let mut calls = BTreeMap::new();
-    for ((call, _thread), count) in by_thread {
-        let most = calls.entry(call.to_owned()).or_default();
-        *most = count.max(*most);
-    }
-    calls
+    trace::calls_by_thread(&trace)
 }
 
 /// Runs the victim with `fault` at its first system call of each kind, its second, and so on to

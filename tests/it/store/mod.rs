@@ -85,6 +85,7 @@ fn a_store_half_made_by_a_killed_process_is_completed() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir_all(home.path().join("blobs")).unwrap();
     fs::create_dir_all(home.path().join("tmp/left")).unwrap();
+    fs::create_dir_all(home.path().join("lost+found")).unwrap();
     Store::open(home.path()).unwrap().enter().unwrap();
     assert!(home.path().join("version").exists());
 }
