@@ -355,3 +355,30 @@ pub fn user_name(uid: u32) -> Result<Option<String>> {
 fn last_error(call: &'static str, args: impl Into<String>) -> Error {
     Error::from_io(call, args, &std::io::Error::last_os_error())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use super::{argument_range, without_files};
+
+    #[test]
+    fn a_thread_without_files_has_the_standard_streams_alone_and_takes_them_from_nobody() {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
+        let there = || std::fs::symlink_metadata(&path).is_ok();
+        assert!(there());
+        assert!(!without_files(there).unwrap());
+        assert!(there());
+        file.metadata().unwrap();
+    }
+
+    #[test]
+    fn arguments_are_found_behind_a_name_of_any_kind() {
+        let fields: Vec<String> = (3..=52).map(|field| (field * 1000).to_string()).collect();
+        let stat = format!("1 (a) b) {}\n", fields.join(" "));
+        assert_eq!(argument_range(&stat), Some((48_000, 49_000)));
+        assert_eq!(argument_range("1 (a) S 1"), None);
+        assert_eq!(argument_range(""), None);
+    }
+}

@@ -136,7 +136,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn alive(&self) -> bool {
-        stat(self.pid).is_some_and(|(_, state, started)| started == self.started && state != "Z")
+        // A process whose first thread has ended lives for as long as others have not.
+        let threads =
+            || fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
+        stat(self.pid).is_some_and(|(_, state, started)| {
+            started == self.started && (state != "Z" || threads() > 1)
+        })
     }
 
     pub(crate) fn signal(&self, signal: &str) {
