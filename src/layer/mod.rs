@@ -100,8 +100,11 @@ impl Layer {
     fn node(&self, id: u64) -> tree::Result<Node> {
         let id = NodeId(id);
         let record = self.record(id)?;
-        let opaque = matches!(record.body, Body::Directory { opaque: true, .. });
-        Ok(Node { id, attr: attr(&record), opaque, origin: None })
+        let (opaque, implied) = match record.body {
+            Body::Directory { opaque, implied, .. } => (opaque, implied),
+            _ => (false, false),
+        };
+        Ok(Node { id, attr: attr(&record), opaque, implied, origin: None })
     }
 
     fn directory(&self, dir: NodeId) -> tree::Result<(u64, u32)> {

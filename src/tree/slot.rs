@@ -36,6 +36,9 @@ pub struct Node {
     pub attr: Attr,
     /// Of a directory: hides what lower layers have at its path.
     pub opaque: bool,
+    /// Of a directory: the layer does not say what it is like, but only has something in it. Its
+    /// attributes count where no lower layer has the directory.
+    pub implied: bool,
     /// Of a file of the upper layer: what it was copied up from, where that is recorded.
     pub origin: Option<Origin>,
 }

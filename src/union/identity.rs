@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Union;
 use super::inode::{At, Backing, Directory, Held, Inode, Links, LowerNode};
 use super::lock::lock;
-use super::merge::{Level, Merged, Part};
+use super::merge::{Level, Merged, Part, speaker};
 use super::table::Live;
 use crate::tree::{Attr, Errno, Error, Ino, Kind, Name, NodeId, Result};
 
@@ -174,7 +174,7 @@ impl Union {
                     Some(At::Upper(node)) => Some(found(node)?),
                     _ => None,
                 };
-                Ok(Backing::Directory(Directory { upper, lowers: lowers(parts), removed: false }))
+                Ok(Backing::Directory(directory(upper, parts)))
             }
             Merged::File(part) => match (At::from(part), identity.lower) {
                 (At::Upper(node), _) => Ok(Backing::Upper(found(node)?)),
@@ -266,8 +266,7 @@ impl Union {
             Some(At::Upper(node)) => Some(Held::root(self.layers.upper()?, node)),
             _ => None,
         };
-        let dir = Directory { upper, lowers: lowers(&parts), removed: false };
-        let backing = Backing::Directory(dir);
+        let backing = Backing::Directory(directory(upper, &parts));
         let root = Inode::new(Ino::ROOT, Kind::Directory, backing, Links::AsLayer);
         lock(&self.table).insert(Arc::new(root));
         Ok(())
@@ -281,8 +280,9 @@ fn lower(part: &Part) -> Option<LowerNode> {
     }
 }
 
-fn lowers(parts: &[Part]) -> Arc<[LowerNode]> {
-    parts.iter().filter_map(lower).collect()
+fn directory(upper: Option<Held>, parts: &[Part]) -> Directory {
+    let lowers = parts.iter().filter_map(lower).collect();
+    Directory { upper, lowers, speaker: speaker(parts).and_then(lower), removed: false }
 }
 
 impl Live {

@@ -115,6 +115,8 @@ pub(super) struct Directory {
     pub(super) upper: Option<Held>,
     /// Top first.
     pub(super) lowers: Arc<[LowerNode]>,
+    /// The one of them that says what the directory is like.
+    pub(super) speaker: Option<LowerNode>,
     /// The directory is deleted, and only its users still know it.
     pub(super) removed: bool,
 }
@@ -210,9 +212,9 @@ impl Inode {
         self.with_state(|state| match &state.backing {
             Backing::Lower(lower) => Ok(At::Lower(*lower)),
             Backing::Upper(held) => Ok(At::Upper(held.node)),
-            Backing::Directory(dir) => match (&dir.upper, dir.lowers.first()) {
+            Backing::Directory(dir) => match (&dir.upper, dir.speaker) {
                 (Some(held), _) => Ok(At::Upper(held.node)),
-                (None, Some(lower)) => Ok(At::Lower(*lower)),
+                (None, Some(lower)) => Ok(At::Lower(lower)),
                 (None, None) => Err(Errno::ESTALE.into()),
             },
         })

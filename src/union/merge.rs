@@ -29,13 +29,18 @@ pub(super) enum Merged {
     Directory(Box<[Part]>),
 }
 
+/// The part that says what a directory is like: the topmost one that does so.
+pub(super) fn speaker(parts: &[Part]) -> Option<&Part> {
+    parts.iter().find(|part| !part.node.implied).or(parts.first())
+}
+
 impl Merged {
     /// The part that gives a file or directory its attributes.
     pub(super) fn top(&self) -> Option<&Part> {
         match self {
             Self::Nothing => None,
             Self::File(part) => Some(part),
-            Self::Directory(parts) => parts.first(),
+            Self::Directory(parts) => speaker(parts),
         }
     }
 
@@ -92,7 +97,7 @@ mod tests {
             mtime: Time::default(),
             ctime: Time::default(),
         };
-        Slot::Node(Node { id: NodeId(id), attr, opaque, origin: None })
+        Slot::Node(Node { id: NodeId(id), attr, opaque, implied: false, origin: None })
     }
 
     /// The ids of the parts that are visible, for slots from top to bottom.

@@ -52,7 +52,13 @@ impl UpperDir {
         let Staged { temp, file, .. } = staged;
         self.work.publish(temp, into.as_fd(), name.as_os_str())?;
         let stat = self.after(file, into.as_fd(), name)?;
-        Ok(Node { id: NodeId(stat.ino), attr: self.dir.attr_of(&stat), opaque, origin: None })
+        Ok(Node {
+            id: NodeId(stat.ino),
+            attr: self.dir.attr_of(&stat),
+            opaque,
+            implied: false,
+            origin: None,
+        })
     }
 
     /// The attributes of what was just named. A regular file stays open for the writes to come.
@@ -238,6 +244,7 @@ impl UpperDir {
             id: NodeId(stat.ino),
             attr: self.dir.attr_of(stat),
             opaque: false,
+            implied: false,
             origin: self.records_origin(kind).map(|_| from.origin),
         }
     }

@@ -157,6 +157,7 @@ impl Dir {
             id: NodeId(stat.ino),
             attr: self.attr_of(stat),
             opaque: marks.opaque,
+            implied: false,
             origin: marks.origin,
         }
     }

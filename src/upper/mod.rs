@@ -115,6 +115,7 @@ impl UpperDir {
             id,
             attr: self.dir.attr_of(&stat),
             opaque: false,
+            implied: false,
             origin: Some(origin),
         }))
     }

@@ -113,7 +113,7 @@ impl Nodes {
     pub(super) fn node(&self, id: NodeId) -> Result<Node> {
         let file = self.get(id)?;
         let (opaque, origin) = (file.opaque, file.origin);
-        Ok(Node { id, attr: self.attr(id)?, opaque, origin })
+        Ok(Node { id, attr: self.attr(id)?, opaque, implied: false, origin })
     }
 
     pub(super) fn attr(&self, node: NodeId) -> Result<Attr> {

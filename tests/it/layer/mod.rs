@@ -56,7 +56,7 @@ impl Built {
 }
 
 /// The layer of `stored`; its files stay open when the directory is gone.
-fn layer(stored: &[u8]) -> Layer {
+pub(crate) fn layer(stored: &[u8]) -> Layer {
     Built::new(stored).open().unwrap()
 }
 

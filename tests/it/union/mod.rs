@@ -3,5 +3,6 @@
 
 mod access;
 mod identity;
+mod implied;
 mod support;
 mod threads;
