@@ -4,7 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "helpers of tests may fail as the tests themselves may"
+    clippy::print_stdout,
+    reason = "helpers of tests may fail as the tests themselves may, and say why one is skipped"
 )]
 
 mod mount_command;
