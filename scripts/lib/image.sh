@@ -74,6 +74,8 @@ build_layers() {
 }
 
 base_layer() {
+    # What a source is of is known only once its lists have been fetched.
+    [ -n "$(debian_sources)" ] || apt-get update >>"$log" 2>&1
     debian_sources >"$bundle/sources" && [ -s "$bundle/sources" ] || return 1
     mmdebstrap --variant=minbase --include="$base_packages" --format=directory \
         "$suite" "$root" - <"$bundle/sources" >>"$log" 2>&1
