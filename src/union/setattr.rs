@@ -9,7 +9,8 @@ impl Union {
     /// stay.
     ///
     /// # Errors
-    /// `EISDIR`, `EINVAL` for a length of what is no regular file; `EROFS`; those of chmod(2),
+    /// `EISDIR`, `EINVAL` for a length of what is no regular file; `ENOTSUP` for the permission
+    /// bits of a symbolic link; `EROFS`; those of chmod(2),
     /// chown(2), truncate(2), utimensat(2).
     pub fn set_attr(&self, ino: Ino, change: &SetAttr) -> Result<Attr> {
         let upper = self.layers.upper()?;
@@ -18,6 +19,9 @@ impl Union {
             (None, _) | (Some(_), Kind::File) => {}
             (Some(_), Kind::Directory) => return Err(Errno::EISDIR.into()),
             (Some(_), _) => return Err(Errno::EINVAL.into()),
+        }
+        if change.mode.is_some() && inode.kind == Kind::Symlink {
+            return Err(Errno::ENOTSUP.into());
         }
         let mut change = *change;
         if let super::Owners::Squashed { .. } = self.owners {

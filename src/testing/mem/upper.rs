@@ -342,6 +342,11 @@ impl Upper for MemUpper {
             inner.nodes.bytes_mut(node)?.set_len(size)?;
         }
         let attr = &mut inner.nodes.get_mut(node)?.attr;
+        if attr.kind != Kind::Directory && (change.uid.is_some() || change.gid.is_some()) {
+            // As chown(2): set-group-id without the right to execute is no such thing.
+            let set_gid = if attr.mode & 0o010 == 0 { 0 } else { 0o2000 };
+            attr.mode &= !(0o4000 | set_gid);
+        }
         attr.mode = change.mode.unwrap_or(attr.mode);
         attr.uid = change.uid.unwrap_or(attr.uid);
         attr.gid = change.gid.unwrap_or(attr.gid);

@@ -1,10 +1,15 @@
 //! Many cases.
 
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+
+use mica::testing::mem::MemUpper;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::layers::{Layer, layers, stack};
-use super::memory::{Caching, Memory};
+use super::memory::{Above, Caching, Memory};
 use super::op::{Change, Op, ops};
 use super::oracle::Oracle;
 use super::view::Case;
@@ -14,12 +19,22 @@ use super::view::Case;
 struct How {
     caching: Caching,
     failures: bool,
+    disk: bool,
+    every: usize,
 }
+
+const PLAIN: How = How { caching: Caching::Nothing, failures: false, disk: false, every: 1 };
 
 fn run(layers: &[Layer], stack: &[usize], ops: &[Op], writable: bool, how: How) {
     let oracle = Oracle::new(stack.iter().map(|&at| &layers[at]), !writable);
-    let mut memory = Memory::new(layers, stack, writable, how.caching);
+    let upper = match (writable, how.disk) {
+        (false, _) => Above::Nothing,
+        (true, false) => Above::Memory(Arc::new(MemUpper::new())),
+        (true, true) => Above::on_disk(),
+    };
+    let mut memory = Memory::new(layers, stack, upper, how.caching);
     let mut case = Case::new(oracle);
+    case.every = how.every;
     if how.failures {
         // A name may be given twice on the way to a rename that fails: only a time shows it.
         (case.failures, case.times) = (true, false);
@@ -50,15 +65,36 @@ fn check(cases: u32, most: usize, how: How) {
 
 #[test]
 fn the_view_agrees_with_the_oracle_after_every_operation() {
-    check(2500, 30, How { caching: Caching::Nothing, failures: false });
+    check(2500, 30, PLAIN);
 }
 
 #[test]
 fn the_view_agrees_with_the_oracle_while_everything_is_cached() {
-    check(2500, 30, How { caching: Caching::Everything, failures: false });
+    check(2500, 30, How { caching: Caching::Everything, ..PLAIN });
+}
+
+#[test]
+fn a_listing_goes_on_rightly_after_changes_and_no_look_at_the_whole() {
+    check(1500, 60, How { every: 25, ..PLAIN });
 }
 
 #[test]
 fn an_operation_that_fails_for_want_of_space_shows_nothing() {
-    check(700, 20, How { caching: Caching::Everything, failures: true });
+    check(700, 20, How { caching: Caching::Everything, failures: true, ..PLAIN });
+}
+
+#[test]
+fn the_view_agrees_with_the_oracle_over_an_upper_layer_on_disk() {
+    if is_root_of_the_machine() {
+        check(100, 30, How { disk: true, ..PLAIN });
+    } else {
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "left out: only root makes files of other owners and devices").unwrap();
+    }
+}
+
+fn is_root_of_the_machine() -> bool {
+    let uid = std::fs::metadata("/proc/self").expect("proc").uid();
+    let map = std::fs::read_to_string("/proc/self/uid_map").expect("uid_map");
+    uid == 0 && map.split_whitespace().eq(["0", "0", "4294967295"])
 }

@@ -8,6 +8,8 @@ use mica::tree::{
     Attr, Errno, Ino, Kind, Lower, Name, NewKind, NewNode, SetAttr, TimeChange, Upper, XattrMode,
 };
 use mica::union::{Caller, Dirent, Entry, Options, RenameMode, Stack, Union};
+use mica::upper::{UpperDir, UpperOptions};
+use tempfile::TempDir;
 
 use super::layers::{Layer, NAMES, Path, TARGET};
 use super::mem_layer::{mem_layer, name};
@@ -33,10 +35,50 @@ struct Opened {
     offset: u64,
 }
 
+/// The layer that is written to.
+#[derive(Debug)]
+pub(crate) enum Above {
+    /// None: the view is read-only.
+    Nothing,
+    Memory(Arc<MemUpper>),
+    /// In a directory, and the work directory beside it.
+    Disk(TempDir),
+}
+
+impl Above {
+    /// A new one on disk.
+    pub(crate) fn on_disk() -> Self {
+        let dir = tempfile::tempdir().expect("tempdir");
+        for name in ["upper", "work"] {
+            std::fs::create_dir(dir.path().join(name)).expect(name);
+        }
+        Self::Disk(dir)
+    }
+
+    fn open(&self) -> Option<Arc<dyn Upper>> {
+        match self {
+            Self::Nothing => None,
+            Self::Memory(upper) => Some(Arc::clone(upper) as _),
+            Self::Disk(dir) => {
+                let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+                let options = UpperOptions { volatile: true, ..UpperOptions::default() };
+                Some(Arc::new(UpperDir::open(&upper, &work, &options).expect("open")))
+            }
+        }
+    }
+
+    fn memory(&self) -> Option<Arc<MemUpper>> {
+        match self {
+            Self::Memory(upper) => Some(Arc::clone(upper)),
+            Self::Nothing | Self::Disk(_) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Memory {
     lowers: Vec<Arc<dyn Lower>>,
-    upper: Option<Arc<MemUpper>>,
+    upper: Above,
     union: Option<Union>,
     caching: Caching,
     kept: HashMap<Ino, u64>,
@@ -49,14 +91,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// The union of these layers, from bottom to top, under an upper layer.
-    pub(crate) fn new(layers: &[Layer], stack: &[usize], writable: bool, caching: Caching) -> Self {
+    pub(crate) fn new(layers: &[Layer], stack: &[usize], upper: Above, caching: Caching) -> Self {
         let mems: Vec<Arc<dyn Lower>> = (0..)
             .zip(layers)
             .map(|(number, layer)| Arc::new(mem_layer(layer, number)) as Arc<dyn Lower>)
             .collect();
         let mut memory = Self {
             lowers: stack.iter().map(|&at| Arc::clone(&mems[at])).collect(),
-            upper: writable.then(|| Arc::new(MemUpper::new())),
+            upper,
             union: None,
             caching,
             kept: HashMap::new(),
@@ -72,12 +114,11 @@ impl Memory {
     fn mount(&mut self) {
         // The old view lets go of everything before the new one takes hold.
         self.union = None;
-        if let Some(upper) = &self.upper {
+        if let Some(upper) = self.upper.memory() {
             assert_eq!(upper.held(), 0, "nodes are held after the view has ended");
             assert_eq!(upper.orphans(), 0, "files without a name are left");
         }
-        let upper = self.upper.clone().map(|upper| upper as Arc<dyn Upper>);
-        let stack = Stack { lowers: self.lowers.clone(), upper };
+        let stack = Stack { lowers: self.lowers.clone(), upper: self.upper.open() };
         self.union = Some(Union::new(stack, Options::default()).expect("a view"));
     }
 
@@ -391,6 +432,9 @@ impl View for Memory {
             for (base, listed) in self.entries(dir) {
                 let path: Path = [&path[..], &[base]].concat();
                 let entry = self.lookup(dir, base).expect("a name that is listed");
+                // Another name of it may have been read since.
+                let atime = entry.attr.atime;
+                let listed = Entry { attr: Attr { atime, ..listed.attr }, ..listed };
                 assert_eq!(entry, listed, "{path:?}: lookup and listing differ");
                 let attr = self.union().attr(entry.ino).expect("attr");
                 assert_eq!(entry.attr, attr, "{path:?}: lookup and attr differ");
@@ -424,11 +468,11 @@ impl View for Memory {
     }
 
     fn fail_after(&mut self, changes: Option<u64>) -> bool {
-        self.upper.as_ref().is_some_and(|upper| upper.fail_after(changes))
+        self.upper.memory().is_some_and(|upper| upper.fail_after(changes))
     }
 
     fn check(&mut self, op: &Op, done: bool, open: usize) {
-        let Some(upper) = self.upper.clone() else { return };
+        let Some(upper) = self.upper.memory() else { return };
         self.check_upper(&upper);
         let reads = matches!(op, Op::Read { .. } | Op::Open { .. } | Op::List { .. });
         let changes = upper.changes();

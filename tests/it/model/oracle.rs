@@ -143,6 +143,11 @@ impl Oracle {
         if self.read_only { Err(Errno::EROFS) } else { Ok(()) }
     }
 
+    /// The kernel lets no other kind of file have them, whatever the filesystem says.
+    fn takes_user_xattrs(&self, id: Id) -> bool {
+        matches!(self.files[id].kind(), Kind::File | Kind::Directory)
+    }
+
     fn is_dir(&self, id: Id) -> bool {
         self.files[id].kind() == Kind::Directory
     }
@@ -191,6 +196,9 @@ impl Oracle {
             Op::SetXattr { at, name, value, set } => {
                 let id = self.target(at)?;
                 self.writable()?;
+                if !self.takes_user_xattrs(id) {
+                    return Ok(Expected::Skip);
+                }
                 match (set, self.files[id].xattrs.contains_key(name)) {
                     (Set::Create, true) => return Err(Errno::EEXIST),
                     (Set::Replace, false) => return Err(Errno::ENODATA),
@@ -354,10 +362,21 @@ impl Oracle {
             self.bytes(id)?;
         }
         let file = &mut self.files[id];
+        if let (Change::Mode(_), Kind::Symlink) = (change, file.kind()) {
+            return Err(Errno::ENOTSUP);
+        }
         file.changed = true;
         match change {
             Change::Mode(mode) => file.mode = mode,
-            Change::Owner(uid, gid) => file.owner = (uid, gid),
+            Change::Owner(uid, gid) => {
+                file.owner = (uid, gid);
+                // chown(2) takes the rights of the old owner away.
+                file.mode &= match (file.kind(), file.mode & 0o010) {
+                    (Kind::Directory, _) => 0o7777,
+                    (_, 0) => 0o3777,
+                    _ => 0o1777,
+                };
+            }
             Change::Mtime(time) => file.mtime = Some(time),
             Change::Size(size) => {
                 if let Content::File(bytes) = &mut file.content {

@@ -77,18 +77,20 @@ pub(crate) struct Case {
     pub(crate) times: bool,
     /// Whether every operation is tried with failures of the upper layer first.
     pub(crate) failures: bool,
+    /// After how many operations the trees are compared.
+    pub(crate) every: usize,
 }
 
 impl Case {
     pub(crate) fn new(oracle: Oracle) -> Self {
         let (inos, cursors) = (HashMap::new(), [const { None }; SLOTS]);
-        Self { oracle, inos, cursors, times: true, failures: false }
+        Self { oracle, inos, cursors, times: true, failures: false, every: 1 }
     }
 
     /// Runs the operations on the view.
     pub(crate) fn run(&mut self, view: &mut dyn View, ops: &[Op]) {
         self.compare(view);
-        for op in ops.iter().chain([&Op::Remount]) {
+        for (n, op) in (1..).zip(ops.iter().chain([&Op::Remount])) {
             let removal = match op {
                 Op::RemoveTree(path) => self.oracle.removal(path),
                 _ => Vec::new(),
@@ -96,7 +98,9 @@ impl Case {
             for op in removal.iter().chain([op]) {
                 self.step(view, op);
             }
-            self.compare(view);
+            if n % self.every == 0 || n > ops.len() {
+                self.compare(view);
+            }
         }
     }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use mica::testing::mem::MemUpper;
 use mica::tree::{
-    Attr, FsStats, Ino, LayerId, Listed, Lower, Name, NewKind, Node, NodeId, Result, Seek, SetAttr,
-    Slot, Xattr, XattrMode,
+    Attr, Errno, FsStats, Ino, LayerId, Listed, Lower, Name, NewKind, Node, NodeId, Result, Seek,
+    SetAttr, Slot, Xattr, XattrMode,
 };
 use mica::union::{RenameMode, Union};
 
-use super::support::{bytes, file, ino, lower, make, view};
+use super::support::{bytes, errno, file, find, ino, lower, make, view};
+use crate::model::layers::What;
 use crate::model::mem_layer::name;
 
 /// A layer whose file of this size is read only when the gate is open.
@@ -73,18 +74,24 @@ impl Lower for Gated {
     }
 }
 
+fn gated(items: &[(&'static str, What)]) -> (Arc<Gated>, mpsc::Receiver<()>) {
+    let (reading, is_reading) = mpsc::channel();
+    let (open, opened) = (Mutex::new(false), Condvar::new());
+    (Arc::new(Gated { layer: lower(1, items), slow_size: 4000, open, opened, reading }), is_reading)
+}
+
+impl Gated {
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
 #[test]
 fn copying_one_file_up_delays_no_other_file_and_no_reader() {
     let slow = "s".repeat(4000);
     let items = [("d/a", file(&slow)), ("d/b", file("b")), ("d/c", file("c"))];
-    let (reading, is_reading) = mpsc::channel();
-    let gated = Arc::new(Gated {
-        layer: lower(1, &items),
-        slow_size: 4000,
-        open: Mutex::new(false),
-        opened: Condvar::new(),
-        reading,
-    });
+    let (gated, is_reading) = gated(&items);
     let upper = Arc::new(MemUpper::new());
     let union = view(&[Arc::clone(&gated) as Arc<dyn Lower>], &upper);
     let (dir, slow_file) = (ino(&union, "d"), ino(&union, "d/a"));
@@ -113,12 +120,36 @@ fn copying_one_file_up_delays_no_other_file_and_no_reader() {
             done.send(()).unwrap();
         });
         let others = is_done.recv_timeout(Duration::from_secs(20));
-        *gated.open.lock().unwrap() = true;
-        gated.opened.notify_all();
+        gated.open();
         others.expect("others had to wait for the copy");
         writer.join().unwrap().unwrap();
     });
     assert!(bytes(&union, "d/a").starts_with("newsss"));
+    assert_eq!(upper.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_is_deleted_while_it_is_copied_up_stays_deleted() {
+    let slow = "s".repeat(4000);
+    let (gated, is_reading) = gated(&[("d/a", file(&slow))]);
+    let upper = Arc::new(MemUpper::new());
+    let layers = [Arc::clone(&gated) as Arc<dyn Lower>];
+    let union = view(&layers, &upper);
+    let (dir, slow_file) = (ino(&union, "d"), ino(&union, "d/a"));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| union.write(slow_file, 0, b"new"));
+        is_reading.recv().expect("the copy begins");
+        let remover = scope.spawn(|| union.unlink(dir, &name("a")));
+        // Time for the unlink to go wrong.
+        std::thread::sleep(Duration::from_millis(50));
+        gated.open();
+        writer.join().unwrap().unwrap();
+        remover.join().unwrap().unwrap();
+    });
+    assert_eq!(errno(union.lookup(dir, &name("a"))), Errno::ENOENT);
+    assert_eq!(union.attr(slow_file).unwrap().nlink, 0);
+    drop(union);
+    assert_eq!(errno(find(&view(&layers, &upper), "d/a")), Errno::ENOENT);
     assert_eq!(upper.complaints(), Vec::<String>::new());
 }
 
