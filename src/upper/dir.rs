@@ -16,6 +16,7 @@ use super::fds::{FdCache, Open};
 use super::index::Index;
 use super::mark::{self, DotWh, Marks};
 use super::tree::{Found, Place, Tree};
+use super::work::is;
 use crate::oci::whiteout::{self, Spelling};
 use crate::sys::at::{self, Access, FileType, Stat};
 use crate::sys::xattr::{self, Of};
@@ -145,10 +146,17 @@ impl Dir {
             return Ok(false);
         }
         let opaque = OsStr::from_bytes(whiteout::opaque());
-        let Some(name) = name else { return Ok(at::stat(dir, opaque)?.is_some()) };
-        match at::open_path(dir, name)? {
-            None => Ok(false),
-            Some(inner) => Ok(at::stat(inner.as_fd(), opaque)?.is_some()),
+        let found = match name {
+            None => at::stat(dir, opaque),
+            Some(name) => match at::open_path(dir, name)? {
+                None => return Ok(false),
+                Some(inner) => at::stat(inner.as_fd(), opaque),
+            },
+        };
+        match found {
+            // Nor may its names be asked for, so none of a lower layer comes in the place of one.
+            Err(error) if is(&error, Errno::EACCES) => Ok(false),
+            other => Ok(other?.is_some()),
         }
     }
 

@@ -189,7 +189,8 @@ pub(super) fn make_whiteout(
     let Some(family) = family else {
         return Ok(at::mknod(dir, name, FileType::CharacterDevice, 0, (0, 0))?);
     };
-    drop(at::create(dir, name, 0)?);
+    // Attributes `user.*` are for who may write to the file.
+    drop(at::create(dir, name, 0o200)?);
     Ok(xattr::set(Of::Name(dir, name), &family.attr(WHITEOUT), b"y", Set::Any)?)
 }
 
