@@ -154,15 +154,17 @@ fn a_server_that_does_not_answer_is_given_up() {
 fn headers_that_come_drop_by_drop_are_given_up() {
     let server = Server::start(|_, _, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nX-Drops: ").unwrap();
-        while stream.write_all(b".").is_ok() {
+        // They end some time, so that a client that waits for ever fails and does not hang.
+        for _drop in 0..100 {
+            if stream.write_all(b".").is_err() {
+                break;
+            }
             thread::sleep(Duration::from_millis(50));
         }
         false
     });
-    let start = Instant::now();
     let error = server.blob(HttpOptions { idle_timeout: Duration::from_secs(60), ..impatient() });
     assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
