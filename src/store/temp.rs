@@ -32,7 +32,11 @@ fn make_locked(store: &Store, make: impl Fn(&Path) -> io::Result<File>) -> Resul
     let directory = store.root().join("tmp");
     for _ in 0..TRIES {
         let path = directory.join(new_name());
-        let file = make(&path).map_err(failed("make", &path))?;
+        let file = match make(&path) {
+            // A directory is made and then opened: it may be swept in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => continue,
+            made => made.map_err(failed("make", &path))?,
+        };
         // Between the two calls another process may have taken it for a leftover.
         if try_lock(&file, Share::Exclusive, &path.to_string_lossy()).map_err(lock_failed(&path))?
             && is_at(&file, &path)?
