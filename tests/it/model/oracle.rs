@@ -195,18 +195,7 @@ impl Oracle {
             }
             Op::SetXattr { at, name, value, set } => {
                 let id = self.target(at)?;
-                self.writable()?;
-                if !self.takes_user_xattrs(id) {
-                    return Ok(Expected::Skip);
-                }
-                match (set, self.files[id].xattrs.contains_key(name)) {
-                    (Set::Create, true) => return Err(Errno::EEXIST),
-                    (Set::Replace, false) => return Err(Errno::ENODATA),
-                    _ => {}
-                }
-                self.files[id].changed = true;
-                self.files[id].xattrs.insert(name, value.clone());
-                Ok(Expected::Done)
+                self.set_xattr(id, name, value, *set)
             }
             Op::RemoveXattr { at, name } => {
                 let id = self.target(at)?;
@@ -243,6 +232,27 @@ impl Oracle {
                 Ok(Expected::Done)
             }
         }
+    }
+
+    fn set_xattr(
+        &mut self,
+        id: Id,
+        name: &'static str,
+        value: &[u8],
+        set: Set,
+    ) -> Result<Expected, Errno> {
+        self.writable()?;
+        if !self.takes_user_xattrs(id) {
+            return Ok(Expected::Skip);
+        }
+        match (set, self.files[id].xattrs.contains_key(name)) {
+            (Set::Create, true) => return Err(Errno::EEXIST),
+            (Set::Replace, false) => return Err(Errno::ENODATA),
+            _ => {}
+        }
+        self.files[id].changed = true;
+        self.files[id].xattrs.insert(name, value.to_vec());
+        Ok(Expected::Done)
     }
 
     /// The file an operation is done to.
