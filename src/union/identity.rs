@@ -145,7 +145,7 @@ impl Union {
     /// How many names to show for a lower file of `lower_links` names.
     ///
     /// Of a file that an earlier mount copied up it is not recorded which lower names are left:
-    /// at least two are shown then, so that nobody takes it for a file of one name.
+    /// at least two are shown at first, so that nobody takes it for a file of one name.
     fn link_count(&self, top: &Part, backing: &Backing, lower_links: u32) -> Result<u32> {
         let upper_links = match (top.level, backing) {
             (Level::Upper, _) => top.node.attr.nlink,

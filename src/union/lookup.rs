@@ -111,6 +111,8 @@ impl Union {
     /// The attributes to show for those that a layer gave.
     pub(super) fn shown(&self, inode: &Inode, mut attr: Attr) -> Attr {
         attr.nlink = match (inode.kind, inode.links()) {
+            // Where the count began too low, a name that is known shows it.
+            (_, Links::Counted(0)) => u32::from(lock(&self.table).name(inode.ino).is_some()),
             (_, Links::Counted(count)) => count,
             (Kind::Directory, Links::AsLayer) => 1,
             (_, Links::AsLayer) => attr.nlink,

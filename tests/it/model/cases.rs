@@ -8,8 +8,9 @@ use mica::testing::mem::MemUpper;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::above::Above;
 use super::layers::{Layer, layers, stack};
-use super::memory::{Above, Caching, Memory};
+use super::memory::{Caching, Memory};
 use super::op::{Change, Op, ops};
 use super::oracle::Oracle;
 use super::view::Case;

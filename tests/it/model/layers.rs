@@ -68,7 +68,7 @@ fn what() -> impl Strategy<Value = What> {
             Just(What::CharDevice(device(1))),
             Just(What::BlockDevice(device(8))),
         ],
-        2 => path(2).prop_map(What::HardLink),
+        3 => path(2).prop_map(What::HardLink),
         2 => Just(What::Whiteout),
     ]
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use mica::testing::mem::{Copied, Dumped, MemUpper};
 use mica::tree::{
-    Attr, Errno, Ino, Kind, Lower, Name, NewKind, NewNode, SetAttr, TimeChange, Upper, XattrMode,
+    Attr, Errno, Ino, Kind, Lower, Name, NewKind, NewNode, SetAttr, TimeChange, XattrMode,
 };
 use mica::union::{Caller, Dirent, Entry, Options, RenameMode, Stack, Union};
-use mica::upper::{UpperDir, UpperOptions};
-use tempfile::TempDir;
 
+use super::above::Above;
 use super::layers::{Layer, NAMES, Path, TARGET};
 use super::mem_layer::{mem_layer, name};
 use super::op::{Change, MakeKind, Op, Rename, SLOTS, Set, Target};
@@ -33,46 +32,6 @@ struct Opened {
     ino: Ino,
     /// Where listing goes on.
     offset: u64,
-}
-
-/// The layer that is written to.
-#[derive(Debug)]
-pub(crate) enum Above {
-    /// None: the view is read-only.
-    Nothing,
-    Memory(Arc<MemUpper>),
-    /// In a directory, and the work directory beside it.
-    Disk(TempDir),
-}
-
-impl Above {
-    /// A new one on disk.
-    pub(crate) fn on_disk() -> Self {
-        let dir = tempfile::tempdir().expect("tempdir");
-        for name in ["upper", "work"] {
-            std::fs::create_dir(dir.path().join(name)).expect(name);
-        }
-        Self::Disk(dir)
-    }
-
-    fn open(&self) -> Option<Arc<dyn Upper>> {
-        match self {
-            Self::Nothing => None,
-            Self::Memory(upper) => Some(Arc::clone(upper) as _),
-            Self::Disk(dir) => {
-                let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
-                let options = UpperOptions { volatile: true, ..UpperOptions::default() };
-                Some(Arc::new(UpperDir::open(&upper, &work, &options).expect("open")))
-            }
-        }
-    }
-
-    fn memory(&self) -> Option<Arc<MemUpper>> {
-        match self {
-            Self::Memory(upper) => Some(Arc::clone(upper)),
-            Self::Nothing | Self::Disk(_) => None,
-        }
-    }
 }
 
 #[derive(Debug)]

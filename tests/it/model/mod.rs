@@ -8,6 +8,7 @@
 //! [`layers`], [`op`], [`oracle`] and [`view`] do not know the union, and serve to run the same
 //! sequences on anything that can be mounted; [`memory`] runs them on the union in memory.
 
+pub(crate) mod above;
 pub(crate) mod layers;
 pub(crate) mod mem_layer;
 pub(crate) mod memory;
@@ -16,4 +17,5 @@ pub(crate) mod oracle;
 pub(crate) mod view;
 
 mod cases;
+mod moves;
 mod unpack;

@@ -159,14 +159,28 @@ fn root_or(path: impl Strategy<Value = Path>) -> impl Strategy<Value = Path> {
 
 /// Some operations in a row that would hardly meet by chance.
 fn sequence() -> impl Strategy<Value = Vec<Op>> {
-    let mkdir = |path: &Path| {
+    let mkdir = |path: &[&'static str]| {
         let (kind, mode, umask, uid) = (MakeKind::Directory, 0o755, 0, 0);
-        Op::Make { path: path.clone(), kind, mode, umask, uid }
+        Op::Make { path: path.to_vec(), kind, mode, umask, uid }
     };
     prop_oneof![
         24 => op().prop_map(|op| vec![op]),
         1 => path(2).prop_map(|path| vec![Op::RemoveTree(path)]),
         2 => path(2).prop_map(move |path| vec![Op::RemoveTree(path.clone()), mkdir(&path)]),
+        // A directory changes while it is listed.
+        2 => (0..SLOTS, root_or(path(1)), vec(path(1), 4)).prop_map(move |(slot, path, names)| {
+            let at = |n: usize| [&path[..], &names[n]].concat();
+            vec![
+                mkdir(&at(0)),
+                mkdir(&at(1)),
+                Op::Open { slot, path: path.clone() },
+                Op::List { slot, count: 1 },
+                Op::RemoveTree(at(2)),
+                Op::List { slot, count: 1 },
+                mkdir(&at(3)),
+                Op::List { slot, count: 9 },
+            ]
+        }),
         // A directory that is in no lower layer moves to where one was that is.
         1 => (path(2), path(2), select(&[Rename::Replace, Rename::Exchange][..])).prop_map(
             move |(from, to, how)| vec![

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mica::tree::{Device, Errno, Kind, Time};
 
 use super::layers::{Layer, Path, TARGET};
-use super::op::{Change, MakeKind, Op, Rename, SLOTS, Set, Target};
+use super::op::{Change, MakeKind, Op, SLOTS, Set, Target};
 
 /// A file, for good: no other one ever has the same number.
 pub(crate) type Id = usize;
@@ -31,7 +31,7 @@ pub(crate) struct File {
     /// How many names a lower layer gave it; 0 when it is from no layer.
     pub(crate) lower_names: u32,
     /// Anything of it, or of its names, was changed by an operation.
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 /// What an operation is to return, but for an error.
@@ -132,14 +132,14 @@ impl Oracle {
         }
     }
 
-    fn child(&self, (dir, name): (Id, &'static str)) -> Option<Id> {
+    pub(super) fn child(&self, (dir, name): (Id, &'static str)) -> Option<Id> {
         match &self.files[dir].content {
             Content::Directory(names) => names.get(name).copied(),
             _ => None,
         }
     }
 
-    fn writable(&self) -> Result<(), Errno> {
+    pub(super) fn writable(&self) -> Result<(), Errno> {
         if self.read_only { Err(Errno::EROFS) } else { Ok(()) }
     }
 
@@ -148,11 +148,11 @@ impl Oracle {
         matches!(self.files[id].kind(), Kind::File | Kind::Directory)
     }
 
-    fn is_dir(&self, id: Id) -> bool {
+    pub(super) fn is_dir(&self, id: Id) -> bool {
         self.files[id].kind() == Kind::Directory
     }
 
-    fn is_empty(&self, id: Id) -> bool {
+    pub(super) fn is_empty(&self, id: Id) -> bool {
         match &self.files[id].content {
             Content::Directory(names) => names.is_empty(),
             _ => true,
@@ -160,7 +160,7 @@ impl Oracle {
     }
 
     /// Whether `dir` is `top` or below it.
-    fn is_within(&self, dir: Id, top: Id) -> bool {
+    pub(super) fn is_within(&self, dir: Id, top: Id) -> bool {
         dir == top
             || match &self.files[top].content {
                 Content::Directory(names) => names.values().any(|&id| self.is_within(dir, id)),
@@ -285,7 +285,7 @@ impl Oracle {
     }
 
     /// The names of a directory have changed.
-    fn touch(&mut self, dir: Id) {
+    pub(super) fn touch(&mut self, dir: Id) {
         self.files[dir].mtime = None;
     }
 
@@ -398,6 +398,27 @@ impl Oracle {
         Ok(Expected::Done)
     }
 
+    fn set_xattr(
+        &mut self,
+        id: Id,
+        name: &'static str,
+        value: &[u8],
+        set: Set,
+    ) -> Result<Expected, Errno> {
+        self.writable()?;
+        if !self.takes_user_xattrs(id) {
+            return Ok(Expected::Skip);
+        }
+        match (set, self.files[id].xattrs.contains_key(name)) {
+            (Set::Create, true) => return Err(Errno::EEXIST),
+            (Set::Replace, false) => return Err(Errno::ENODATA),
+            _ => {}
+        }
+        self.files[id].changed = true;
+        self.files[id].xattrs.insert(name, value.to_vec());
+        Ok(Expected::Done)
+    }
+
     fn remove(&mut self, path: &Path, dir: bool) -> Result<Expected, Errno> {
         let place = self.parent(path)?;
         self.writable()?;
@@ -412,7 +433,7 @@ impl Oracle {
         Ok(Expected::Done)
     }
 
-    fn take(&mut self, place: (Id, &'static str), id: Id) {
+    pub(super) fn take(&mut self, place: (Id, &'static str), id: Id) {
         self.names(place.0).remove(place.1);
         self.touch(place.0);
         self.relink(id, |count| count.saturating_sub(1));
@@ -447,66 +468,6 @@ impl Oracle {
             }
             _ => false,
         }
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<Expected, Errno> {
-        let (from, to) = (self.parent(from)?, self.parent(to)?);
-        self.writable()?;
-        let source = self.child(from).ok_or(Errno::ENOENT)?;
-        let target = self.child(to);
-        match (how, target) {
-            (Rename::NoReplace, Some(_)) => return Err(Errno::EEXIST),
-            (Rename::Exchange, None) => return Err(Errno::ENOENT),
-            _ => {}
-        }
-        if self.is_within(to.0, source) {
-            return Err(Errno::EINVAL);
-        }
-        // A directory that is in a lower layer does not move.
-        let fixed = |oracle: &Self, id: Id| oracle.is_dir(id) && oracle.files[id].lower_names > 0;
-        let Some(target) = target else {
-            if fixed(self, source) {
-                return Err(Errno::EXDEV);
-            }
-            self.names(from.0).remove(from.1);
-            self.names(to.0).insert(to.1, source);
-            self.moved(from.0, to.0, source);
-            return Ok(Expected::Done);
-        };
-        if self.is_within(from.0, target) {
-            return Err(if how == Rename::Exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
-        }
-        if source == target {
-            return Ok(Expected::Done);
-        }
-        if how == Rename::Exchange {
-            if fixed(self, source) || fixed(self, target) {
-                return Err(Errno::EXDEV);
-            }
-            self.names(from.0).insert(from.1, target);
-            self.names(to.0).insert(to.1, source);
-            self.moved(from.0, to.0, source);
-            self.moved(from.0, to.0, target);
-            return Ok(Expected::Done);
-        }
-        match (self.is_dir(source), self.is_dir(target)) {
-            (true, false) => return Err(Errno::ENOTDIR),
-            (false, true) => return Err(Errno::EISDIR),
-            _ if fixed(self, source) => return Err(Errno::EXDEV),
-            (true, true) if !self.is_empty(target) => return Err(Errno::ENOTEMPTY),
-            _ => {}
-        }
-        self.take(to, target);
-        self.names(from.0).remove(from.1);
-        self.names(to.0).insert(to.1, source);
-        self.moved(from.0, to.0, source);
-        Ok(Expected::Done)
-    }
-
-    fn moved(&mut self, from: Id, to: Id, file: Id) {
-        self.touch(from);
-        self.touch(to);
-        self.files[file].changed = true;
     }
 }
 

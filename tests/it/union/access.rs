@@ -97,7 +97,7 @@ fn new_files_in_a_set_group_id_directory_get_its_group_also_after_it_changes() {
 #[test]
 fn a_deleted_directory_is_empty_and_stays_so() {
     let upper = Arc::new(MemUpper::new());
-    let union = view(&[lower(1, &[("d/a", file("x"))])], &upper);
+    let union = view(&[lower(1, &[("d/a", file("x")), ("e", DIR)])], &upper);
     let dir = ino(&union, "d");
     union.unlink(dir, &name("a")).unwrap();
     union.rmdir(Ino::ROOT, &name("d")).unwrap();
@@ -108,6 +108,43 @@ fn a_deleted_directory_is_empty_and_stays_so() {
     let (from, to) = ((Ino::ROOT, &name("f")), (dir, &name("f")));
     let mode = mica::union::RenameMode::Replace;
     assert_eq!(errno(union.rename(from, to, mode)), Errno::ENOENT);
+    // The one with a part in the upper layer can still be changed, the other one cannot.
+    let chmod = SetAttr { mode: Some(0o700), ..SetAttr::default() };
+    assert_eq!(union.set_attr(dir, &chmod).unwrap().mode, 0o700);
+    let lower_only = ino(&union, "e");
+    union.rmdir(Ino::ROOT, &name("e")).unwrap();
+    assert_eq!(errno(union.set_attr(lower_only, &chmod)), Errno::ENOENT);
+}
+
+#[test]
+fn a_listing_goes_on_where_it_was_after_a_remount() {
+    let upper = Arc::new(MemUpper::new());
+    let layers = [lower(1, &[("d/a", file("x")), ("d/b", file("x"))]), lower(2, &[("d/c", DIR)])];
+    let mut seen = Vec::new();
+    let mut offset = 0;
+    for step in 0..8 {
+        let union = view(&layers, &upper);
+        let dir = ino(&union, "d");
+        if step == 0 {
+            make(&union, dir, "e", NewKind::File).unwrap();
+            make(&union, dir, "f", NewKind::File).unwrap();
+        }
+        let start = offset;
+        let mut taken = false;
+        union
+            .list(dir, start, &mut |dirent| {
+                if taken {
+                    return false;
+                }
+                seen.push(String::from_utf8(dirent.name.to_vec()).unwrap());
+                (taken, offset) = (true, dirent.next);
+                true
+            })
+            .unwrap();
+        // Copied up, what is seen already and what is not yet keep their places.
+        union.write(ino(&union, "d/a"), 0, b"y").unwrap();
+    }
+    assert_eq!(seen, [".", "..", "a", "b", "c", "e", "f"]);
 }
 
 #[test]

@@ -134,3 +134,30 @@ fn numbers_that_do_not_fit_are_still_unique_and_the_root_stays_the_root() {
         assert!(seen.insert(listed) && listed.raw() < 1 << 48, "{base}");
     }
 }
+
+#[test]
+fn every_name_of_a_copied_file_can_be_moved_and_stays_a_name_of_it() {
+    use crate::model::layers::What;
+    use mica::union::RenameMode;
+    let link = || What::HardLink(vec!["a"]);
+    let items = [("a", file("lower")), ("d/b", link()), ("d/c", link()), ("d/d", file("other"))];
+    let layers = [lower(1, &items)];
+    let upper = Arc::new(MemUpper::new());
+    let before = ino(&view(&layers, &upper), "a");
+    {
+        let union = view(&layers, &upper);
+        union.write(ino(&union, "a"), 0, b"LOWER").unwrap();
+    }
+    // The upper layer has the name a only; the others lead to it by the index.
+    let union = view(&layers, &upper);
+    let dir = ino(&union, "d");
+    union.rename((dir, &name("b")), (Ino::ROOT, &name("e")), RenameMode::Replace).unwrap();
+    union.rename((dir, &name("c")), (dir, &name("d")), RenameMode::Exchange).unwrap();
+    drop(union);
+    let union = view(&layers, &upper);
+    for path in ["a", "e", "d/d"] {
+        assert_eq!((ino(&union, path), &*bytes(&union, path)), (before, "LOWER"), "{path}");
+    }
+    assert_eq!(bytes(&union, "d/c"), "other");
+    assert_eq!(super::support::find(&union, "d/b").unwrap_err().errno(), Errno::ENOENT);
+}

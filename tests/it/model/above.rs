@@ -1,0 +1,48 @@
+//! The layers that a case writes to.
+
+use std::sync::Arc;
+
+use mica::testing::mem::MemUpper;
+use mica::tree::Upper;
+use mica::upper::{UpperDir, UpperOptions};
+use tempfile::TempDir;
+
+/// The layer that is written to.
+#[derive(Debug)]
+pub(crate) enum Above {
+    /// None: the view is read-only.
+    Nothing,
+    Memory(Arc<MemUpper>),
+    /// In a directory, and the work directory beside it.
+    Disk(TempDir),
+}
+
+impl Above {
+    /// A new one on disk.
+    pub(crate) fn on_disk() -> Self {
+        let dir = tempfile::tempdir().expect("tempdir");
+        for name in ["upper", "work"] {
+            std::fs::create_dir(dir.path().join(name)).expect(name);
+        }
+        Self::Disk(dir)
+    }
+
+    pub(super) fn open(&self) -> Option<Arc<dyn Upper>> {
+        match self {
+            Self::Nothing => None,
+            Self::Memory(upper) => Some(Arc::clone(upper) as _),
+            Self::Disk(dir) => {
+                let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+                let options = UpperOptions { volatile: true, ..UpperOptions::default() };
+                Some(Arc::new(UpperDir::open(&upper, &work, &options).expect("open")))
+            }
+        }
+    }
+
+    pub(super) fn memory(&self) -> Option<Arc<MemUpper>> {
+        match self {
+            Self::Memory(upper) => Some(Arc::clone(upper)),
+            Self::Nothing | Self::Disk(_) => None,
+        }
+    }
+}
