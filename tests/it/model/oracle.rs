@@ -234,27 +234,6 @@ impl Oracle {
         }
     }
 
-    fn set_xattr(
-        &mut self,
-        id: Id,
-        name: &'static str,
-        value: &[u8],
-        set: Set,
-    ) -> Result<Expected, Errno> {
-        self.writable()?;
-        if !self.takes_user_xattrs(id) {
-            return Ok(Expected::Skip);
-        }
-        match (set, self.files[id].xattrs.contains_key(name)) {
-            (Set::Create, true) => return Err(Errno::EEXIST),
-            (Set::Replace, false) => return Err(Errno::ENODATA),
-            _ => {}
-        }
-        self.files[id].changed = true;
-        self.files[id].xattrs.insert(name, value.to_vec());
-        Ok(Expected::Done)
-    }
-
     /// The file an operation is done to.
     fn target(&self, target: &Target) -> Result<Id, Errno> {
         match target {
