@@ -60,9 +60,10 @@ fn default_root(variable: impl Fn(&str) -> Option<PathBuf>, is_root: bool) -> Re
     }
     // A relative path is to be ignored (XDG base directory specification).
     let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    let data = data.or_else(|| Some(variable("HOME")?.join(".local/share")));
+    let home = || variable("HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(home()?.join(".local/share")));
     data.map(|data| data.join("mica")).ok_or_else(|| {
-        Failure::new("cannot tell where images are kept: HOME is not set")
+        Failure::new("cannot tell where images are kept: HOME is not an absolute path")
             .hint("say where with --root or MICA_ROOT")
     })
 }
@@ -79,6 +80,7 @@ mod tests {
             (&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], true, Some("/var/lib/mica")),
             (&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], false, Some("/x/mica")),
             (&[("XDG_DATA_HOME", "x"), ("HOME", "/h")], false, Some("/h/.local/share/mica")),
+            (&[("HOME", "h")], false, None),
             (&[], false, None),
         ] {
             let variable = |name: &str| {

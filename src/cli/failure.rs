@@ -3,11 +3,12 @@
 
 use std::error::Error;
 use std::io;
+use std::process::ExitCode;
 
 use anstyle::AnsiColor;
 
 use super::FAILED;
-use super::talk::{coloured, say};
+use super::talk::say_after;
 use crate::image::Trouble;
 
 /// A command that failed.
@@ -82,14 +83,32 @@ impl Failure {
 
     /// Says all this on stderr.
     pub(super) fn tell(&self) {
-        say(&format!("{} {}", coloured("error:", AnsiColor::Red), self.error));
+        say_after("error:", AnsiColor::Red, &self.error);
         for cause in &self.causes {
-            say(&format!("{} {cause}", coloured("cause:", AnsiColor::Yellow)));
+            say_after("cause:", AnsiColor::Yellow, cause);
         }
         if let Some(hint) = &self.hint {
-            say(&format!("{} {hint}", coloured("hint:", AnsiColor::Green)));
+            say_after("hint:", AnsiColor::Green, hint);
         }
     }
+}
+
+/// Does `work` with each of `things`. What fails does not keep the others from being done; the last
+/// failure ends the program.
+pub(super) fn each<T>(things: &[T], mut work: impl FnMut(&T) -> Result<()>) -> Result<ExitCode> {
+    let mut last: Option<Failure> = None;
+    for thing in things {
+        match work(thing) {
+            Ok(()) => {}
+            Err(failure) if failure.broken_pipe => return Err(failure),
+            Err(failure) => {
+                if let Some(earlier) = last.replace(failure) {
+                    earlier.tell();
+                }
+            }
+        }
+    }
+    last.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 impl From<io::Error> for Failure {
@@ -108,6 +127,18 @@ fn hint(trouble: &Trouble) -> String {
         }
         Trouble::NotFound { near } => format!("did you mean {}?", near.join(" or ")),
         Trouble::Ambiguous => "write the name in full, as `mica images` shows it".to_owned(),
+        Trouble::NoContainer => "`mica ps -a` lists what is there".to_owned(),
+        Trouble::NameInUse { name } => {
+            format!("choose another name, or remove that container with `mica rm {name}`")
+        }
+        Trouble::NoDevice => {
+            "FUSE must be there: `modprobe fuse` loads it as root; in a container, \
+             start that with --device /dev/fuse"
+                .to_owned()
+        }
+        Trouble::NoHelper => {
+            "without root it takes fusermount3, which is in the package fuse3".to_owned()
+        }
         Trouble::InUse => {
             "remove the container first, or use --force: the image is then removed with it"
                 .to_owned()

@@ -6,6 +6,7 @@ use std::io::{Write as _, stdout};
 use serde::Serialize;
 
 use super::failure::{Failure, Result};
+use super::talk::harmless;
 
 /// The narrowest column, and the space between two, as podman has them.
 const NARROWEST: usize = 12;
@@ -13,6 +14,8 @@ const GAP: usize = 2;
 
 /// A table of left-aligned columns, with a line feed after each line.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<_>> =
+        rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
     let width = |column: usize| -> usize {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         let own = head.get(column).map_or(0, |cell| cell.chars().count());
@@ -30,8 +33,8 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         text.push('\n');
     };
     line(&mut head.iter().copied());
-    for row in rows {
-        line(&mut row.iter().map(String::as_str));
+    for row in &rows {
+        line(&mut row.iter().map(AsRef::as_ref));
     }
     text
 }
@@ -72,9 +75,18 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<()> {
 
 /// A value as JSON for people and programs, with a line feed at the end.
 pub(super) fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|error| Failure::new("cannot write JSON").because(&error))
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new("cannot write JSON").because(&error))?;
+    // Beyond those that JSON has to escape, some terminals obey these, too. They are in strings.
+    let escape = |c: char| match c {
+        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
+        _ => c.into(),
+    };
+    let text: String = match text.contains(|c| ('\u{7f}'..='\u{9f}').contains(&c)) {
+        true => text.chars().map(escape).collect(),
+        false => text,
+    };
+    Ok(text + "\n")
 }
 
 /// Whether `text` matches `pattern`, where `*` stands for any characters but `/`, and `?` for one.
@@ -115,7 +127,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, matches, size, table};
+    use super::{cut, json, matches, size, table};
 
     #[test]
     fn patterns_match_within_a_part_of_a_name() {
@@ -159,6 +171,19 @@ mod tests {
             table(&["X", "Y", "Z"], &rows),
             "X                  Y           Z\na long first cell  b\n"
         );
+    }
+
+    #[test]
+    fn a_cell_stays_in_its_line_and_commands_no_terminal() {
+        let rows = vec![vec!["a\u{1b}[2J\nb\u{9b}31m".to_owned()]];
+        assert_eq!(table(&["X"], &rows), "X\na\\u{1b}[2J\\nb\\u{9b}31m\n");
+    }
+
+    #[test]
+    fn json_keeps_what_it_holds_and_commands_no_terminal() {
+        let text = json(&"a\u{1b}\u{7f}\u{9b}é\n").unwrap();
+        assert_eq!(text, "\"a\\u001b\\u007f\\u009bé\\n\"\n");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{1b}\u{7f}\u{9b}é\n");
     }
 
     #[test]

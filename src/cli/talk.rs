@@ -1,5 +1,6 @@
 //! What is said on stderr while a command works: the log, without tearing progress bars.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::OnceLock;
 
@@ -17,8 +18,32 @@ pub(super) fn bars() -> &'static MultiProgress {
     BARS.get_or_init(MultiProgress::new)
 }
 
-/// Writes a line to stderr. When that fails there is nobody to tell.
+/// A text in one line with nothing in it that a terminal would obey: what a registry answered, or
+/// what an image says of itself, is no business of the terminal's.
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| -> String {
+        if c.is_control() { c.escape_default().collect() } else { c.into() }
+    };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Writes a line to stderr.
 pub(super) fn say(line: &str) {
+    write(&harmless(line));
+}
+
+/// Writes a line to stderr after a word of its own colour, which is left out where it does not
+/// belong.
+pub(super) fn say_after(word: &str, colour: AnsiColor, line: &str) {
+    let style = Style::new().bold().fg_color(Some(colour.into()));
+    write(&format!("{style}{word}{style:#} {}", harmless(line)));
+}
+
+/// Writes a line to stderr. When that fails there is nobody to tell.
+fn write(line: &str) {
     let write = || {
         let _nobody_listens = writeln!(anstream::stderr().lock(), "{line}").is_err();
     };
@@ -30,14 +55,7 @@ pub(super) fn say(line: &str) {
 
 /// Says what a person should know before going on.
 pub(super) fn warn(text: &str) {
-    say(&format!("{} {text}", coloured("warning:", AnsiColor::Yellow)));
-}
-
-/// A word in the colour of its kind, for [`say`], which leaves the colour out where it does not
-/// belong.
-pub(super) fn coloured(word: &str, colour: AnsiColor) -> String {
-    let style = Style::new().bold().fg_color(Some(colour.into()));
-    format!("{style}{word}{style:#}")
+    say_after("warning:", AnsiColor::Yellow, text);
 }
 
 struct Logger;
@@ -52,14 +70,14 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let label = match record.level() {
-            Level::Error => coloured("error:", AnsiColor::Red),
-            Level::Warn => coloured("warning:", AnsiColor::Yellow),
-            Level::Info => coloured("info:", AnsiColor::Green),
-            Level::Debug => coloured("debug:", AnsiColor::Blue),
-            Level::Trace => coloured("trace:", AnsiColor::Cyan),
+        let (word, colour) = match record.level() {
+            Level::Error => ("error:", AnsiColor::Red),
+            Level::Warn => ("warning:", AnsiColor::Yellow),
+            Level::Info => ("info:", AnsiColor::Green),
+            Level::Debug => ("debug:", AnsiColor::Blue),
+            Level::Trace => ("trace:", AnsiColor::Cyan),
         };
-        say(&format!("{label} {}", record.args()));
+        say_after(word, colour, &record.args().to_string());
     }
 
     fn flush(&self) {}

@@ -153,6 +153,17 @@ pub enum Trouble {
     },
     /// Several images are meant.
     Ambiguous,
+    /// There is no such container.
+    NoContainer,
+    /// A container has that name.
+    NameInUse {
+        /// The name.
+        name: String,
+    },
+    /// The device of FUSE cannot be opened.
+    NoDevice,
+    /// The helper that mounts for users is not there.
+    NoHelper,
     /// Containers need the image.
     InUse,
     /// An ID stands for several names.
@@ -212,8 +223,18 @@ impl Error {
             Self::Store(store::Error::Damaged { .. } | store::Error::Missing(_)) => {
                 Some(Trouble::Damaged)
             }
+            Self::NoContainer(_) => Some(Trouble::NoContainer),
+            Self::Run(run::Error::NameInUse { name, .. }) => {
+                Some(Trouble::NameInUse { name: name.clone() })
+            }
+            Self::Mount(fuse::Error::Device { .. }) => Some(Trouble::NoDevice),
+            Self::Mount(fuse::Error::Helper { .. }) => Some(Trouble::NoHelper),
             Self::Registry(error) => registry_trouble(error),
-            _ => io_trouble(self),
+            _ => match io_trouble(self) {
+                // What helps is another store: of no use where something else is forbidden.
+                Some(Trouble::NoPermission) if !matches!(self, Self::Store(_)) => None,
+                trouble => trouble,
+            },
         }
     }
 }

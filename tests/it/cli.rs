@@ -260,6 +260,32 @@ fn a_registry_that_is_not_there_and_a_bad_name_have_a_cause_and_a_hint() {
 }
 
 #[test]
+fn removing_containers_goes_on_after_one_that_is_not_there() {
+    let home = tempfile::tempdir().unwrap();
+    assert_snapshot!(tell(home.path(), &["rm", "one", "two"]), @r#"
+    error: cannot remove the container one
+    cause: there is no container "one"
+    hint: `mica ps -a` lists what is there
+    error: cannot remove the container two
+    cause: there is no container "two"
+    hint: `mica ps -a` lists what is there
+    [1]
+    "#);
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_shown_instead() {
+    let home = tempfile::tempdir().unwrap();
+    let text = tell(home.path(), &["rm", "a\u{1b}[2Jb\u{9b}c\nhint: d"]);
+    assert_snapshot!(text, @r#"
+    error: cannot remove the container a\u{1b}[2Jb\u{9b}c\nhint: d
+    cause: there is no container "a\u{1b}[2Jb\u{9b}c\nhint: d"
+    hint: `mica ps -a` lists what is there
+    [1]
+    "#);
+}
+
+#[test]
 fn the_root_is_what_the_option_the_variable_or_the_home_says() {
     let home = tempfile::tempdir().unwrap();
     let tried = |arguments: &[&str], variables: &[(&str, &str)]| {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::{Failure, Result, each};
 use crate::cli::output;
 use crate::image::remove_container;
 
@@ -25,13 +25,12 @@ pub(in crate::cli) struct Options {
 impl Options {
     pub(super) fn execute(&self, context: &Context) -> Result<ExitCode> {
         let store = context.store()?;
-        for container in &self.containers {
-            let id = remove_container(&store, container).map_err(|error| {
-                Failure::of(format!("cannot remove the container {container}"), &error)
-                    .with_code(NOT_REMOVED)
-            })?;
-            output::print(&format!("{id}\n"))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        each(&self.containers, |container| match remove_container(&store, container) {
+            Ok(id) => output::print(&format!("{id}\n")),
+            Err(error) => {
+                Err(Failure::of(format!("cannot remove the container {container}"), &error)
+                    .with_code(NOT_REMOVED))
+            }
+        })
     }
 }

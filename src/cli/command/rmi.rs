@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::{Failure, Result, each};
 use crate::cli::output;
 use crate::image::{Error, Removed, remove};
 
@@ -29,24 +29,16 @@ pub(in crate::cli) struct Options {
 impl Options {
     pub(super) fn execute(&self, context: &Context) -> Result<ExitCode> {
         let store = context.store()?;
-        let mut last = None;
-        for image in &self.images {
-            match remove(&store, image, self.force) {
-                Ok(removed) => output::print(&report(&removed))?,
-                Err(error) => {
-                    let failure = Failure::of(format!("cannot remove {image}"), &error);
-                    let failure = match error {
-                        Error::NotFound { .. } => failure.with_code(NOT_FOUND),
-                        _ => failure,
-                    };
-                    // The others are removed all the same; the last failure ends the program.
-                    if let Some(earlier) = last.replace(failure) {
-                        Failure::tell(&earlier);
-                    }
-                }
+        each(&self.images, |image| match remove(&store, image, self.force) {
+            Ok(removed) => output::print(&report(&removed)),
+            Err(error) => {
+                let failure = Failure::of(format!("cannot remove {image}"), &error);
+                Err(match error {
+                    Error::NotFound { .. } => failure.with_code(NOT_FOUND),
+                    _ => failure,
+                })
             }
-        }
-        last.map_or(Ok(ExitCode::SUCCESS), Err)
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::{Failure, Result, each};
 use crate::image::{Busy, unmount};
 
 #[derive(Debug, Args)]
@@ -24,11 +24,9 @@ pub(in crate::cli) struct Options {
 impl Options {
     pub(super) fn execute(&self) -> Result<ExitCode> {
         let busy = if self.lazy { Busy::Detach } else { Busy::Refuse };
-        for dir in &self.dirs {
-            unmount(dir, busy).map_err(|error| {
-                Failure::of(format!("cannot unmount {}", dir.display()), &error)
-            })?;
-        }
-        Ok(ExitCode::SUCCESS)
+        each(&self.dirs, |dir| {
+            unmount(dir, busy)
+                .map_err(|error| Failure::of(format!("cannot unmount {}", dir.display()), &error))
+        })
     }
 }
