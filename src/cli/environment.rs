@@ -14,15 +14,15 @@ const MAX_FILE: u64 = 1 << 20;
 /// A variable and its value; without one it is to be removed.
 pub(super) type Setting = (OsString, Option<OsString>);
 
-/// Reads `NAME=VALUE`, or `NAME` for the value that is set here; `None` when none is.
-pub(super) fn setting(text: &OsStr) -> Option<Setting> {
+/// Reads `NAME=VALUE`, or `NAME` for the value that it has here; if it has none, it is to be removed.
+pub(super) fn setting(text: &OsStr) -> Setting {
     let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');
     let name = OsStr::from_bytes(parts.next().unwrap_or_default()).to_owned();
     match parts.next() {
-        Some(value) => Some((name, Some(OsStr::from_bytes(value).to_owned()))),
+        Some(value) => (name, Some(OsStr::from_bytes(value).to_owned())),
         None => {
-            let value = env::var_os(&name)?;
-            Some((name, Some(value)))
+            let value = env::var_os(&name);
+            (name, value)
         }
     }
 }
@@ -41,7 +41,9 @@ pub(super) fn of_file(path: &Path) -> Result<Vec<Setting>> {
     let lines = bytes.split(|&byte| byte == b'\n');
     let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start());
     let counts = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    Ok(counts.filter_map(|line| setting(&OsString::from_vec(line.to_vec()))).collect())
+    let settings = counts.map(|line| setting(&OsString::from_vec(line.to_vec())));
+    // In a file, a name that has no value here does not count (docker-run(1)).
+    Ok(settings.filter(|(_, value)| value.is_some()).collect())
 }
 
 #[cfg(test)]
@@ -51,11 +53,12 @@ mod tests {
     #[test]
     fn a_value_may_hold_anything_and_a_name_alone_takes_the_value_from_here() {
         let read = |text: &str| setting(text.as_ref());
-        assert_eq!(read("A=b=c"), Some(("A".into(), Some("b=c".into()))));
-        assert_eq!(read("A="), Some(("A".into(), Some("".into()))));
+        assert_eq!(read("A=b=c"), ("A".into(), Some("b=c".into())));
+        assert_eq!(read("A="), ("A".into(), Some("".into())));
         let path = std::env::var_os("PATH");
-        assert_eq!(read("PATH"), path.map(|path| ("PATH".into(), Some(path))));
-        assert_eq!(read("MICA_TEST_IS_NOT_SET"), None);
+        assert!(path.is_some());
+        assert_eq!(read("PATH"), ("PATH".into(), path));
+        assert_eq!(read("MICA_TEST_IS_NOT_SET"), ("MICA_TEST_IS_NOT_SET".into(), None));
     }
 
     #[test]

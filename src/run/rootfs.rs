@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::error::Doing as _;
-use super::{Error, IdMaps, Mount, Network, Result, Spec, files};
+use super::{Error, IdMaps, Mount, Network, Result, Spec, Tmpfs, files};
 use crate::sys;
 use crate::sys::in_root::{self, Make, Root};
 use crate::sys::mount_ns::{self as mounts, Limits};
@@ -163,8 +163,12 @@ fn sysfs(network: Network) -> Result<OwnedFd> {
 
 fn add(root: &Root, mount: &Mount) -> Result<()> {
     match mount {
-        Mount::Tmpfs { target } => {
-            let tmpfs = mounts::create(c"tmpfs", &[("mode", "1777")], Limits::DATA)
+        Mount::Tmpfs(Tmpfs { target, size, mode, read_only, exec }) => {
+            let mode = format!("{mode:o}");
+            let mut options = vec![("mode", mode.as_str())];
+            options.extend(size.as_deref().map(|size| ("size", size)));
+            let limits = Limits { read_only: *read_only, no_exec: !exec, ..Limits::DATA };
+            let tmpfs = mounts::create(c"tmpfs", &options, limits)
                 .doing(format!("mount a tmpfs at {}", target.display()))?;
             place_at(root, target, Make::Directory, &tmpfs)
         }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Error, IdMaps, Result, User};
+use super::{Error, IdMaps, Result, Tmpfs, User};
 use crate::oci::RunConfig;
 use crate::sys::caps::Capability;
 
@@ -59,10 +59,7 @@ pub enum Mount {
         read_only: bool,
     },
     /// An empty directory in memory.
-    Tmpfs {
-        /// Where it goes in the container.
-        target: PathBuf,
-    },
+    Tmpfs(Tmpfs),
 }
 
 /// What the container sees of the network.
@@ -277,11 +274,16 @@ impl Mount {
     #[must_use]
     pub fn target(&self) -> &Path {
         match self {
-            Self::Bind { target, .. } | Self::Tmpfs { target } => target,
+            Self::Bind { target, .. } => target,
+            Self::Tmpfs(tmpfs) => &tmpfs.target,
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether it can be mounted there.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a path that is not absolute, contains `..`, or is not to be covered.
+    pub fn check(&self) -> Result<()> {
         let refuse = |path: &Path, why| Err(invalid("mount", path.as_os_str(), why));
         if let Self::Bind { source, .. } = self
             && !source.is_absolute()

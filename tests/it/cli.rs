@@ -260,6 +260,18 @@ fn a_registry_that_is_not_there_and_a_bad_name_have_a_cause_and_a_hint() {
 }
 
 #[test]
+fn what_follows_the_image_is_never_an_option_of_mica() {
+    let home = tempfile::tempdir().unwrap();
+    for word in ["--help", "--root=elsewhere", "-it", "--rm", "--", "--frob"] {
+        let text = tell(home.path(), &["run", "--pull=never", "nothing:1", word]);
+        assert!(text.starts_with("error: cannot get the image nothing:1\n"), "{word}: {text}");
+    }
+    assert!(!home.path().join("elsewhere").exists());
+    let text = tell(home.path(), &["run", "--frob", "nothing:1"]);
+    assert!(text.contains("unexpected argument '--frob'"), "{text}");
+}
+
+#[test]
 fn removing_containers_goes_on_after_one_that_is_not_there() {
     let home = tempfile::tempdir().unwrap();
     assert_snapshot!(tell(home.path(), &["rm", "one", "two"]), @r#"
@@ -283,6 +295,23 @@ fn what_a_terminal_would_obey_is_shown_instead() {
     hint: `mica ps -a` lists what is there
     [1]
     "#);
+}
+
+#[test]
+fn the_options_of_a_tmpfs_are_those_of_docker_and_no_part_of_its_path() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |tmpfs: &str| tell(home.path(), &["run", "--pull=never", "--tmpfs", tmpfs, "a:1"]);
+    for known in ["/tmp", "/tmp:size=64m,mode=0700", "/tmp:rw,exec,nosuid,nodev", "/tmp:ro"] {
+        assert!(run(known).starts_with("error: cannot get the image a:1\n"), "{known}");
+    }
+    assert_snapshot!(run("/tmp:size=1q"), @r#"
+    error: cannot mount the tmpfs /tmp:size=1q
+    cause: tmpfs option "size=1q": known are size=BYTES[k|m|g|%], mode=OCTAL, ro, rw, [no]exec, nosuid, nodev
+    [125]
+    "#);
+    for bad in ["tmp", "/tmp:size=", "/tmp:mode=9", "/tmp:mode=17777", "/tmp:dev", "/tmp:a:b"] {
+        assert!(run(bad).starts_with("error: cannot mount the tmpfs "), "{bad}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ trials!(
     a_file_of_the_host_can_be_bound,
     mounts_nest_whatever_their_order,
     a_tmpfs_is_empty_and_takes_no_programs,
+    a_tmpfs_is_as_large_and_as_open_as_it_is_wanted,
     a_read_only_root_still_has_writable_mounts,
     dev_holds_what_programs_expect,
     the_hosts_mounts_are_gone,
@@ -68,6 +69,15 @@ fn a_tmpfs_is_empty_and_takes_no_programs() {
     let script = "ls /tmp; cp /bin/true /tmp/t; /tmp/t 2>/dev/null; echo $?; stat -c %a /tmp";
     assert_eq!(bench.sh(&["--tmpfs", "/tmp"], script), "126\n1777\n");
     assert!(!bench.rootfs().join("tmp/t").exists());
+}
+
+fn a_tmpfs_is_as_large_and_as_open_as_it_is_wanted() {
+    let bench = Bench::new();
+    let script = "stat -c %a /t; df -k --output=size /t | tail -1; cp /bin/true /t/; /t/true";
+    let said = bench.sh(&["--tmpfs", "/t:size=1m,mode=0700,exec"], script);
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["700", "1024"]);
+    let script = "touch /t/x 2>/dev/null || echo refused";
+    assert_eq!(bench.sh(&["--tmpfs", "/t:ro"], script), "refused\n");
 }
 
 fn a_read_only_root_still_has_writable_mounts() {

@@ -90,7 +90,7 @@ fn option(wanted: &mut Wanted, name: &str, value: &mut dyn FnMut() -> String) ->
             overrides.env.push((name.into(), Some(value.into())));
         }
         "--bind" => overrides.mounts.push(value().parse()?),
-        "--tmpfs" => overrides.mounts.push(Mount::Tmpfs { target: value().into() }),
+        "--tmpfs" => overrides.mounts.push(Mount::Tmpfs(value().parse()?)),
         "--single-id" => {
             let (uid, gid) = mica::sys::process::effective_ids();
             wanted.ids = Some(IdMaps::Single { uid, gid });

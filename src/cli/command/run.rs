@@ -16,16 +16,19 @@ use crate::image::{self, RunRequest};
 use crate::run::{self, Capability, IdMaps, Mount, Overrides, Seccomp};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "mica run [OPTIONS] <IMAGE> [COMMAND]...",
+    after_help = "Examples:
   mica run --rm debian:12 cat /etc/os-release
   mica run -it --rm debian:12 bash
   mica run --rm -e NAME=value -v \"$PWD\":/src -w /src debian:12 make
   mica run --name build --read-only --tmpfs /tmp debian:12 ./build
 
 The exit code is the command's own; 125 when mica fails, 126 when the command cannot be executed,
-127 when it is not found, 128 and the number of the signal that killed it.")]
+127 when it is not found, 128 and the number of the signal that killed it."
+)]
 pub(in crate::cli) struct Options {
-    /// Set a variable; without a value, hand on the one that is set here
+    /// Set a variable; without a value, to the one that it has here; if it has none, unset it
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
     /// Set the variables that a file has, one in a line
@@ -61,9 +64,9 @@ pub(in crate::cli) struct Options {
     /// The root filesystem cannot be written to
     #[arg(long)]
     read_only: bool,
-    /// An empty directory in memory
-    #[arg(long, value_name = "DIR")]
-    tmpfs: Vec<PathBuf>,
+    /// An empty directory in memory: size=BYTES[k|m|g|%], mode=OCTAL, ro, exec
+    #[arg(long, value_name = "DIR[:OPTION,...]")]
+    tmpfs: Vec<String>,
     /// What the container sees of the network: none or host
     #[arg(long, value_name = "NETWORK", default_value = "none", hide_possible_values = true)]
     network: Network,
@@ -78,11 +81,11 @@ pub(in crate::cli) struct Options {
     security_opt: Vec<String>,
     #[command(flatten)]
     obtain: Obtain,
-    /// Name or ID of the image
-    image: String,
-    /// The command and its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+    /// Name or ID of the image, and the command with its arguments [default: the image's]
+    // One argument, since only what follows the first value of an argument is never taken for an
+    // option of ours: an image with an entry point may be given options alone.
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "COMMAND"])]
+    words: Vec<OsString>,
 }
 
 /// What the container sees of the network.
@@ -100,30 +103,40 @@ impl Options {
             return Err(Failure::new("the standard input is not a terminal")
                 .hint("leave -t out, or run this in a terminal"));
         }
-        let wanted = self.overrides()?;
-        let failed =
-            |error: image::Error| Failure::of(format!("cannot run {}", self.image), &error);
+        let (name, command) = self.image()?;
+        let wanted = self.overrides(command)?;
+        let failed = |error: image::Error| Failure::of(format!("cannot run {name}"), &error);
         let ids = IdMaps::of_caller().map_err(|error| failed(error.into()))?;
         let store = context.store()?;
-        let (session, image) = self.obtain.image(&store, context, &self.image)?;
+        let (session, image) = self.obtain.image(&store, context, name)?;
         if let Some(warning) = ids.warning() {
             warn(warning);
         }
-        let (name, reference) = (self.name.clone(), self.image.clone());
-        let exit = image::run(session, &image, RunRequest { name, reference, wanted, ids })
-            .map_err(|error| {
-                let code = error.exit_code();
-                failed(error).with_code(code)
-            })?;
+        let request =
+            RunRequest { name: self.name.clone(), reference: name.to_owned(), wanted, ids };
+        let exit = image::run(session, &image, request).map_err(|error| {
+            let code = error.exit_code();
+            failed(error).with_code(code)
+        })?;
         Ok(ExitCode::from(exit.status()))
     }
 
-    fn overrides(&self) -> Result<Overrides> {
+    /// The image, and the command with its arguments.
+    fn image(&self) -> Result<(&str, &[OsString])> {
+        let (image, command) =
+            self.words.split_first().ok_or_else(|| Failure::new("no image is named"))?;
+        let name = image.to_str().ok_or_else(|| {
+            Failure::new(format!("\"{}\" is not the name of an image", image.display()))
+        })?;
+        Ok((name, command))
+    }
+
+    fn overrides(&self, command: &[OsString]) -> Result<Overrides> {
         let mut env = Vec::new();
         for file in &self.env_file {
             env.extend(environment::of_file(file)?);
         }
-        env.extend(self.env.iter().filter_map(|setting| environment::setting(setting)));
+        env.extend(self.env.iter().map(|setting| environment::setting(setting)));
         let (no_new_privileges, seccomp) = self.security()?;
         // docker: an empty entry point means none.
         let entrypoint = self.entrypoint.as_ref().map(|command| match command.is_empty() {
@@ -131,7 +144,7 @@ impl Options {
             false => vec![command.clone()],
         });
         Ok(Overrides {
-            args: self.command.clone(),
+            args: command.to_vec(),
             entrypoint,
             env,
             cwd: self.workdir.clone(),
@@ -159,8 +172,9 @@ impl Options {
             let failed = |error: &dyn std::error::Error| {
                 Failure::new(format!("cannot mount the volume {volume}")).because(error)
             };
-            let mount: Mount =
-                from_here(volume).parse().map_err(|error: run::Error| failed(&error))?;
+            let mount: Mount = from_here(volume)?.parse().map_err(|error: run::Error| {
+                failed(&error).hint("SOURCE begins with / or ./: volumes have no names yet")
+            })?;
             if let Mount::Bind { source, .. } = &mount {
                 source.symlink_metadata().map_err(|error| {
                     failed(&error).hint("make the directory first: volumes have no names yet")
@@ -168,7 +182,15 @@ impl Options {
             }
             mounts.push(mount);
         }
-        mounts.extend(self.tmpfs.iter().map(|target| Mount::Tmpfs { target: target.clone() }));
+        for tmpfs in &self.tmpfs {
+            let mount = tmpfs.parse().map(Mount::Tmpfs).and_then(|mount| {
+                mount.check()?;
+                Ok(mount)
+            });
+            mounts.push(mount.map_err(|error: run::Error| {
+                Failure::new(format!("cannot mount the tmpfs {tmpfs}")).because(&error)
+            })?);
+        }
         Ok(mounts)
     }
 
@@ -192,13 +214,17 @@ impl Options {
 
 /// A volume whose source is relative to the working directory, made absolute. A source that is a
 /// mere name stays one: docker would take it for a named volume.
-fn from_here(volume: &str) -> String {
+fn from_here(volume: &str) -> Result<String> {
     let (source, rest) = volume.split_once(':').unwrap_or((volume, ""));
-    let relative = source == "." || source.starts_with("./") || source.starts_with("../");
-    match std::path::absolute(Path::new(source)) {
-        Ok(absolute) if relative => format!("{}:{rest}", absolute.display()),
-        _ => volume.to_owned(),
+    if !matches!(source.split('/').next(), Some("." | "..")) {
+        return Ok(volume.to_owned());
     }
+    let failed = || Failure::new(format!("cannot tell where the volume {volume} is"));
+    let absolute =
+        std::path::absolute(Path::new(source)).map_err(|error| failed().because(&error))?;
+    // Anything but the very path could be another directory.
+    let absolute = absolute.to_str().ok_or_else(|| failed().hint("its path is not valid UTF-8"))?;
+    Ok(format!("{absolute}:{rest}"))
 }
 
 fn capabilities(names: &[String]) -> Result<Vec<Capability>> {
