@@ -170,5 +170,12 @@ fn hint(trouble: &Trouble) -> String {
             format!("check that {host} is right and that a registry is running there")
         }
         Trouble::NoPlatform => "choose one of those with --platform".to_owned(),
+        Trouble::Mountpoint => "name a directory that is there; mkdir(1) makes one".to_owned(),
+        Trouble::NotMounted => "`findmnt -t fuse.mica` lists what is mounted".to_owned(),
+        Trouble::MountInUse => {
+            "end what uses it (`fuser -vm DIR` lists it), or use --lazy: it then ends with its \
+             last user"
+                .to_owned()
+        }
     }
 }

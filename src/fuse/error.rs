@@ -77,5 +77,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a mount cannot be unmounted because it is in use.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Unmount { source, .. } => source.is_busy(),
+            // The helper says it in words, which it does not translate.
+            Self::Refused { said, .. } => said.ends_with("Device or resource busy"),
+            _ => false,
+        }
+    }
+}
+
 /// The result of mounting, serving or unmounting.
 pub type Result<T> = std::result::Result<T, Error>;

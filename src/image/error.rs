@@ -199,6 +199,12 @@ pub enum Trouble {
     },
     /// The image is not made for the platform.
     NoPlatform,
+    /// There is no directory to mount on.
+    Mountpoint,
+    /// The mount is in use.
+    MountInUse,
+    /// There is nothing to unmount.
+    NotMounted,
 }
 
 impl Error {
@@ -230,6 +236,9 @@ impl Error {
             Self::Mount(fuse::Error::Device { .. }) => Some(Trouble::NoDevice),
             Self::Mount(fuse::Error::Helper { .. }) => Some(Trouble::NoHelper),
             Self::Registry(error) => registry_trouble(error),
+            Self::NotMounted(_) => Some(Trouble::NotMounted),
+            Self::Mount(fuse::Error::Mountpoint { .. }) => Some(Trouble::Mountpoint),
+            Self::Mount(error) if error.is_busy() => Some(Trouble::MountInUse),
             _ => match io_trouble(self) {
                 // What helps is another store: of no use where something else is forbidden.
                 Some(Trouble::NoPermission) if !matches!(self, Self::Store(_)) => None,

@@ -37,6 +37,12 @@ impl Error {
         matches!(self.errno, libc::EPERM | libc::EACCES)
     }
 
+    /// Whether it failed because something is in use.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.errno == libc::EBUSY
+    }
+
     /// The name of the system call.
     #[must_use]
     pub fn call(&self) -> &'static str {
