@@ -5,6 +5,8 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # The unprivileged user of tests, demo and benchmarks; scripts/setup makes it.
 test_user=mica-test
+# Another one, for tests, who has no range of ids.
+test_user_without=mica-test-none
 
 # Downloaded packages, built images and cargo tools. Safe to delete; then they are made again.
 cache=${MICA_TEST_CACHE:-${HOME:-/root}/.cache/mica-test}

@@ -30,6 +30,7 @@ mod hostile;
 mod isolation;
 mod lifelines;
 mod mounts;
+mod person;
 mod process;
 mod support;
 mod terminal;

@@ -1,15 +1,13 @@
 //! The command's terminal, seen from a real one.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::process::Stdio;
+use std::time::Duration;
 
 use mica::sys::pty::{self, Size};
-use rustix::pty::OpenptFlags;
-use rustix::termios::LocalModes;
 
+use crate::person::Person;
 use crate::support::{Bench, Process};
 
 trials!(
@@ -25,96 +23,11 @@ trials!(
     another_user_owns_the_terminal,
 );
 
-/// A person: a terminal and who types on it.
-struct Person {
-    master: File,
-    terminal: OwnedFd,
-    child: Child,
-    seen: String,
-}
-
-impl Person {
-    /// Runs the command of `bench` in a new session with the terminal.
-    fn new(bench: &Bench, options: &[&str], command: &[&str]) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = rustix::pty::openpt(flags).unwrap();
-        rustix::pty::unlockpt(&master).unwrap();
-        let terminal = rustix::pty::ioctl_tiocgptpeer(&master, flags).unwrap();
-        pty::set_size(master.as_fd(), Size { rows: 33, columns: 77 }).unwrap();
-        rustix::io::ioctl_fionbio(&master, true).unwrap();
-        let run = bench.command(options, command);
-        let end = || Stdio::from(terminal.try_clone().unwrap());
-        let child = Command::new("setsid")
-            .args(["--ctty", "--wait"])
-            .arg(run.get_program())
-            .args(run.get_args())
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .unwrap();
-        Self { master: File::from(master), terminal, child, seen: String::new() }
-    }
-
-    fn types(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn read(&mut self) {
-        let mut chunk = [0; 4096];
-        match self.master.read(&mut chunk) {
-            Ok(len) => self.seen.push_str(&String::from_utf8_lossy(&chunk[..len])),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
-
-    /// Waits until `text` is seen, and returns what was seen before it.
-    fn sees(&mut self, text: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                let rest = self.seen.split_off(at + text.len());
-                let before = std::mem::replace(&mut self.seen, rest);
-                return before[..at].to_owned();
-            }
-            assert!(Instant::now() < end, "{text:?} not seen in {:?}", self.seen);
-            self.read();
-        }
-    }
-
-    fn ends(&mut self) -> i32 {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            self.read();
-            if let Some(status) = self.child.try_wait().unwrap() {
-                for _ in 0..20 {
-                    self.read();
-                }
-                return status.code().unwrap_or(-1);
-            }
-            assert!(Instant::now() < end, "still running, having said {:?}", self.seen);
-        }
-    }
-
-    fn echoes(&self) -> bool {
-        let modes = rustix::termios::tcgetattr(&self.terminal).unwrap().local_modes;
-        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
-    }
-}
-
-impl Drop for Person {
-    fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            Process::of(self.child.id()).signal("-KILL");
-        }
-    }
-}
-
 fn the_command_has_a_terminal_of_its_own() {
     let bench = Bench::new();
     let script =
         "tty; test -c /dev/console && echo $TERM; ls -l /proc/self/fd/2 | grep -o '/dev/.*'";
-    let mut person = Person::new(&bench, &["-i", "-t"], &["sh", "-c", script]);
+    let mut person = Person::new(&bench.command(&["-i", "-t"], &["sh", "-c", script]));
     assert_eq!(person.ends(), 0);
     assert_eq!(person.seen, "/dev/pts/0\r\nxterm\r\n/dev/pts/0\r\n");
 }
@@ -122,7 +35,7 @@ fn the_command_has_a_terminal_of_its_own() {
 fn its_size_follows_the_persons() {
     let bench = Bench::new();
     let script = "trap 'stty size; exit 0' WINCH; stty size; while :; do sleep 0.01; done";
-    let mut person = Person::new(&bench, &["-i", "-t"], &["sh", "-c", script]);
+    let mut person = Person::new(&bench.command(&["-i", "-t"], &["sh", "-c", script]));
     person.sees("33 77\r\n");
     pty::set_size(person.master.as_fd(), Size { rows: 40, columns: 132 }).unwrap();
     person.sees("40 132\r\n");
@@ -131,7 +44,7 @@ fn its_size_follows_the_persons() {
 
 fn ctrl_c_interrupts_the_job_in_front() {
     let bench = Bench::new();
-    let mut person = Person::new(&bench, &["-i", "-t"], &["bash", "--norc"]);
+    let mut person = Person::new(&bench.command(&["-i", "-t"], &["bash", "--norc"]));
     person.sees("# ");
     person.types("sleep 600; echo not here\n");
     person.sees("sleep 600");
@@ -147,7 +60,7 @@ fn ctrl_c_interrupts_the_job_in_front() {
 
 fn job_control_works() {
     let bench = Bench::new();
-    let mut person = Person::new(&bench, &["-i", "-t"], &["bash", "--norc"]);
+    let mut person = Person::new(&bench.command(&["-i", "-t"], &["bash", "--norc"]));
     person.sees("# ");
     person.types("cat\n");
     person.sees("cat\r\n");
@@ -166,7 +79,7 @@ fn job_control_works() {
 fn the_persons_terminal_is_raw_meanwhile_and_restored_afterwards() {
     let bench = Bench::new();
     let script = "echo ready; read line; exit 6";
-    let mut person = Person::new(&bench, &["-i", "-t"], &["sh", "-c", script]);
+    let mut person = Person::new(&bench.command(&["-i", "-t"], &["sh", "-c", script]));
     person.sees("ready");
     assert!(!person.echoes());
     person.types("x\n");
@@ -176,7 +89,8 @@ fn the_persons_terminal_is_raw_meanwhile_and_restored_afterwards() {
 
 fn the_persons_terminal_is_restored_when_a_signal_ends_the_container() {
     let bench = Bench::new();
-    let mut person = Person::new(&bench, &["-i", "-t"], &["sh", "-c", "echo ready; sleep 600"]);
+    let mut person =
+        Person::new(&bench.command(&["-i", "-t"], &["sh", "-c", "echo ready; sleep 600"]));
     person.sees("ready");
     Process::of(person.child.id()).signal("-TERM");
     assert_eq!(person.ends(), 143);
@@ -185,7 +99,8 @@ fn the_persons_terminal_is_restored_when_a_signal_ends_the_container() {
 
 fn without_interaction_only_output_is_relayed() {
     let bench = Bench::new();
-    let mut person = Person::new(&bench, &["-t"], &["sh", "-c", "echo out; sleep 0.3; tty"]);
+    let mut person =
+        Person::new(&bench.command(&["-t"], &["sh", "-c", "echo out; sleep 0.3; tty"]));
     person.sees("out");
     assert!(person.echoes());
     assert_eq!(person.ends(), 0);

@@ -24,6 +24,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) client_ca: Option<&'a Path>,
     /// Ask for a login that this htpasswd file (bcrypt only) knows.
     pub(crate) htpasswd: Option<&'a Path>,
+    /// Serve what another registry kept here, in place of a directory of its own.
+    pub(crate) storage: Option<&'a Path>,
 }
 
 impl Registry {
@@ -38,9 +40,10 @@ impl Registry {
         // does, which then ends at once.
         for _attempt in 0..5 {
             let dir = tempfile::tempdir().unwrap();
+            let data = setup.storage.map_or_else(|| dir.path().join("data"), Path::to_owned);
             let addr = free_address();
             let config = dir.path().join("config.yml");
-            fs::write(&config, config_text(addr, &dir.path().join("data"), setup)).unwrap();
+            fs::write(&config, config_text(addr, &data, setup)).unwrap();
             let log = fs::File::create(dir.path().join("log")).unwrap();
             let child = Command::new("docker-registry")
                 .arg("serve")
