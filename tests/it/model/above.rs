@@ -1,5 +1,7 @@
 //! The layers that a case writes to.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use mica::testing::mem::MemUpper;
@@ -22,12 +24,14 @@ impl Above {
     pub(crate) fn on_disk() -> Self {
         let dir = tempfile::tempdir().expect("tempdir");
         for name in ["upper", "work"] {
-            std::fs::create_dir(dir.path().join(name)).expect(name);
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).expect(name);
+            std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect(name);
         }
         Self::Disk(dir)
     }
 
-    pub(super) fn open(&self) -> Option<Arc<dyn Upper>> {
+    pub(crate) fn open(&self) -> Option<Arc<dyn Upper>> {
         match self {
             Self::Nothing => None,
             Self::Memory(upper) => Some(Arc::clone(upper) as _),
@@ -39,7 +43,7 @@ impl Above {
         }
     }
 
-    pub(super) fn memory(&self) -> Option<Arc<MemUpper>> {
+    pub(crate) fn memory(&self) -> Option<Arc<MemUpper>> {
         match self {
             Self::Memory(upper) => Some(Arc::clone(upper)),
             Self::Nothing | Self::Disk(_) => None,

@@ -148,7 +148,7 @@ impl Oracle {
         matches!(self.files[id].kind(), Kind::File | Kind::Directory)
     }
 
-    pub(super) fn is_dir(&self, id: Id) -> bool {
+    pub(crate) fn is_dir(&self, id: Id) -> bool {
         self.files[id].kind() == Kind::Directory
     }
 
@@ -235,7 +235,7 @@ impl Oracle {
     }
 
     /// The file an operation is done to.
-    fn target(&self, target: &Target) -> Result<Id, Errno> {
+    pub(crate) fn target(&self, target: &Target) -> Result<Id, Errno> {
         match target {
             Target::Path(path) => self.find(path),
             Target::Slot(slot) => self.slots[*slot].ok_or(Errno::EBADF),
@@ -430,6 +430,6 @@ impl Oracle {
 }
 
 /// What a symbolic link leads to.
-fn target_of(file: &File) -> Option<&'static [u8]> {
+pub(crate) fn target_of(file: &File) -> Option<&'static [u8]> {
     (file.content == Content::Symlink).then_some(TARGET)
 }

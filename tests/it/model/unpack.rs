@@ -9,7 +9,7 @@ use super::oracle::{Content, File, Id, Oracle};
 
 impl Oracle {
     /// First what the layer deletes, then what it brings.
-    pub(super) fn unpack(&mut self, layer: &Layer) {
+    pub(crate) fn unpack(&mut self, layer: &Layer) {
         for (path, item) in &layer.items {
             match item.what {
                 What::Whiteout => {
