@@ -1,4 +1,4 @@
-//! What needs root: mount(8) and its helper.
+//! What needs root: mount(8) and its helper, and the kernel's overlayfs as a peer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,4 +8,8 @@
     reason = "helpers of tests may fail as the tests themselves may, and say why one is skipped"
 )]
 
+#[path = "../fuse/model/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod model;
 mod mount_command;
+mod overlay;

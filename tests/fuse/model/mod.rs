@@ -4,6 +4,7 @@
 #[path = "../../it/model/above.rs"]
 pub(crate) mod above;
 pub(crate) mod calls;
+pub(crate) mod disk;
 #[path = "../../it/model/layers.rs"]
 pub(crate) mod layers;
 #[path = "../../it/model/mem_layer.rs"]
