@@ -377,6 +377,27 @@ impl Oracle {
         Ok(Expected::Done)
     }
 
+    fn set_xattr(
+        &mut self,
+        id: Id,
+        name: &'static str,
+        value: &[u8],
+        set: Set,
+    ) -> Result<Expected, Errno> {
+        self.writable()?;
+        if !self.takes_user_xattrs(id) {
+            return Ok(Expected::Skip);
+        }
+        match (set, self.files[id].xattrs.contains_key(name)) {
+            (Set::Create, true) => return Err(Errno::EEXIST),
+            (Set::Replace, false) => return Err(Errno::ENODATA),
+            _ => {}
+        }
+        self.files[id].changed = true;
+        self.files[id].xattrs.insert(name, value.to_vec());
+        Ok(Expected::Done)
+    }
+
     fn remove(&mut self, path: &Path, dir: bool) -> Result<Expected, Errno> {
         let place = self.parent(path)?;
         self.writable()?;
