@@ -8,6 +8,7 @@
     reason = "helpers of tests may fail as the tests themselves may, and say why one is skipped"
 )]
 
+mod background;
 #[path = "../fuse/model/mod.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod model;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 /// A home with a store that has the image `registry.example/app:1`, a directory `mnt`, and `sbin`
 /// with the helper as it is installed, mica beside it.
-fn home() -> TempDir {
+pub(crate) fn home() -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(&home.path().join("store")).unwrap();
     let registry = MemTransport::new();
