@@ -14,7 +14,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// A variable and its value; without one it is to be removed.
 pub(super) type Setting = (OsString, Option<OsString>);
 
-/// Reads `NAME=VALUE`, or `NAME` for the value that it has here; if it has none, it is to be removed.
+/// Reads `NAME=VALUE`, or `NAME` for the value that it has here; without one, it is to be removed.
 pub(super) fn setting(text: &OsStr) -> Setting {
     let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');
     let name = OsStr::from_bytes(parts.next().unwrap_or_default()).to_owned();
