@@ -31,8 +31,8 @@ mod user;
 pub use error::{Error, Result};
 pub use idmap::IdMaps;
 pub use launch::{Exit, MountRootfs, Rootfs, launch};
-pub use spec::{Mount, Network, Overrides, Seccomp, Spec, from_config};
+pub use spec::{Capabilities, Mount, Network, Overrides, Seccomp, Spec, from_config};
 pub use tmpfs::Tmpfs;
 pub use user::User;
 
-pub use crate::sys::caps::{Capability, all as all_capabilities, by_name as capability};
+pub use crate::sys::caps::{Capability, by_name as capability};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::{Error, IdMaps, Result, Tmpfs, User};
 use crate::oci::RunConfig;
-use crate::sys::caps::Capability;
+use crate::sys::caps::{self, Capability};
 
 /// A process to launch, and the container around it.
 #[derive(Debug, Clone)]
@@ -107,16 +107,25 @@ pub struct Overrides {
     pub terminal: bool,
     /// See [`Spec::interactive`].
     pub interactive: bool,
-    /// Capabilities beyond the usual.
-    pub add_capabilities: Vec<Capability>,
+    /// Capabilities beyond the usual; those that are named are there in any case.
+    pub add_capabilities: Capabilities,
     /// Capabilities to do without.
-    pub drop_capabilities: Vec<Capability>,
+    pub drop_capabilities: Capabilities,
     /// See [`Spec::no_new_privileges`].
     pub no_new_privileges: bool,
     /// See [`Spec::seccomp`].
     pub seccomp: Seccomp,
     /// See [`Spec::remove`].
     pub remove: bool,
+}
+
+/// Capabilities that the caller names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// All there are.
+    pub all: bool,
+    /// These.
+    pub named: Vec<Capability>,
 }
 
 /// What container engines let root of a container do.
@@ -173,11 +182,7 @@ pub fn from_config(
     for mount in &wanted.mounts {
         mount.check()?;
     }
-    let mut capabilities: Vec<_> =
-        CAPABILITIES.into_iter().chain(wanted.add_capabilities).collect();
-    capabilities.retain(|capability| !wanted.drop_capabilities.contains(capability));
-    capabilities.sort_unstable_by_key(Capability::index);
-    capabilities.dedup();
+    let capabilities = capabilities(wanted.add_capabilities, &wanted.drop_capabilities);
     Ok(Spec {
         args,
         env,
@@ -196,6 +201,17 @@ pub fn from_config(
         dir,
         remove: wanted.remove,
     })
+}
+
+/// As docker has it: without ALL or without one of the usual ones, but with what is named to be
+/// added (`--cap-drop ALL --cap-add CHOWN`).
+fn capabilities(add: Capabilities, without: &Capabilities) -> Vec<Capability> {
+    let mut kept = if add.all { caps::all() } else { CAPABILITIES.to_vec() };
+    kept.retain(|capability| !without.all && !without.named.contains(capability));
+    kept.extend(add.named);
+    kept.sort_unstable_by_key(Capability::index);
+    kept.dedup();
+    kept
 }
 
 fn arguments(
@@ -361,4 +377,22 @@ pub(super) fn c_string(bytes: &[u8]) -> Result<CString> {
 fn invalid(option: &'static str, value: &OsStr, why: &str) -> Error {
     let value = value.as_bytes().escape_ascii().to_string();
     Error::Invalid { option, value, why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CAPABILITIES, Capabilities, Capability, capabilities};
+
+    #[test]
+    fn what_is_added_by_name_is_there_even_if_all_is_dropped() {
+        let set = |all, named: &[Capability]| Capabilities { all, named: named.to_vec() };
+        let (none, all) = (set(false, &[]), set(true, &[]));
+        let (chown, admin) = (Capability::CAP_CHOWN, Capability::CAP_NET_ADMIN);
+        assert_eq!(capabilities(none.clone(), &none).len(), CAPABILITIES.len());
+        assert_eq!(capabilities(none.clone(), &all), []);
+        assert_eq!(capabilities(set(false, &[chown, chown]), &all), [chown]);
+        assert!(!capabilities(none, &set(false, &[chown])).contains(&chown));
+        let most = capabilities(all, &set(false, &[chown]));
+        assert!(!most.contains(&chown) && most.contains(&admin));
+    }
 }

@@ -13,7 +13,7 @@ use crate::cli::failure::{Failure, Result};
 use crate::cli::options::Obtain;
 use crate::cli::talk::warn;
 use crate::image::{self, RunRequest};
-use crate::run::{self, Capability, IdMaps, Mount, Overrides, Seccomp};
+use crate::run::{self, Capabilities, IdMaps, Mount, Overrides, Seccomp};
 
 #[derive(Debug, Args)]
 #[command(
@@ -227,18 +227,18 @@ fn from_here(volume: &str) -> Result<String> {
     Ok(format!("{absolute}:{rest}"))
 }
 
-fn capabilities(names: &[String]) -> Result<Vec<Capability>> {
-    let mut all = Vec::new();
+fn capabilities(names: &[String]) -> Result<Capabilities> {
+    let mut wanted = Capabilities::default();
     for name in names {
         if name.eq_ignore_ascii_case("all") {
-            all.extend(run::all_capabilities());
+            wanted.all = true;
             continue;
         }
         let unknown = || {
             Failure::new(format!("there is no capability \"{name}\""))
                 .hint("capabilities(7) lists them: CHOWN, NET_ADMIN, ...")
         };
-        all.push(run::capability(name).ok_or_else(unknown)?);
+        wanted.named.push(run::capability(name).ok_or_else(unknown)?);
     }
-    Ok(all)
+    Ok(wanted)
 }

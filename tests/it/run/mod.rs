@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use mica::oci::RunConfig;
-use mica::run::{Capability, Error, IdMaps, Mount, Overrides, Spec, User, capability, from_config};
+use mica::run::{
+    Capabilities, Capability, Error, IdMaps, Mount, Overrides, Spec, User, capability, from_config,
+};
 
 fn image() -> RunConfig {
     RunConfig {
@@ -114,9 +116,10 @@ fn capabilities_are_added_and_dropped_by_name() {
     let usual = spec(Overrides::default()).unwrap().capabilities;
     assert_eq!(usual.len(), 14);
     assert!(!usual.contains(&Capability::CAP_SYS_ADMIN));
+    let named = |named: &[_]| Capabilities { all: false, named: named.to_vec() };
     let wanted = Overrides {
-        add_capabilities: vec![Capability::CAP_NET_ADMIN, Capability::CAP_CHOWN],
-        drop_capabilities: vec![Capability::CAP_KILL],
+        add_capabilities: named(&[Capability::CAP_NET_ADMIN, Capability::CAP_CHOWN]),
+        drop_capabilities: named(&[Capability::CAP_KILL]),
         ..Overrides::default()
     };
     let other = spec(wanted).unwrap().capabilities;
