@@ -1,9 +1,9 @@
 //! Records of containers, in files: what each was made with, and how far it got.
 //!
 //! ```text
+//! <id>/              locked for as long as its supervisor, or whoever makes or removes it, lives
 //! <id>/config.json   what it was made with; a directory without one is being made or removed
 //! <id>/state.json    how far it got
-//! <id>/lock          locked for as long as its supervisor, or whoever makes it, lives
 //! <id>/upper, work   what it changed, for those who mount its root filesystem
 //! ```
 //!
@@ -390,17 +390,21 @@ fn write_record(dir: &Path, name: &str, record: &impl Serialize, durable: bool) 
     io::Result::doing(write(), format!("write {}", path.display()))
 }
 
-/// The lock of a container, unless a living process has it.
+/// The lock of a container, unless a living process has it or the container is gone. It is that of
+/// the directory itself, so that it lasts to the end while the files within are being removed.
 fn try_lock(dir: &Path) -> Result<Option<File>> {
-    let path = dir.join("lock");
-    let doing = || format!("lock {}", path.display());
-    let file = File::options().create(true).append(true).open(&path).doing(doing())?;
-    let held = flock::try_lock(&file, Share::Exclusive, &path.display().to_string());
+    let doing = || format!("lock {}", dir.display());
+    let file = match File::open(dir) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).doing(doing()),
+    };
+    let held = flock::try_lock(&file, Share::Exclusive, &dir.display().to_string());
     Ok(held.doing(doing())?.then_some(file))
 }
 
 fn busy(name: &str) -> Error {
-    let why = "it is running".to_owned();
+    let why = "it is running, or another process removes it".to_owned();
     Error::Invalid { option: "container", value: name.to_owned(), why }
 }
 

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use mica::oci::RunConfig;
+use mica::run::state::{Containers, New};
 use mica::run::{
-    Capabilities, Capability, Error, IdMaps, Mount, Overrides, Spec, User, capability, from_config,
+    Capabilities, Capability, Error, Exit, IdMaps, Mount, Overrides, Spec, User, capability,
+    from_config,
 };
 
 fn image() -> RunConfig {
@@ -136,4 +138,32 @@ fn binds_are_read_as_source_target_and_mode() {
     for text in ["", "/a", "/a:/b:x", "/a:/b:ro:ro", "a:/b", "/a:b", "/a:/", "/a:/proc/x", "/a:"] {
         assert!(text.parse::<Mount>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_container_that_is_being_removed_is_left_to_who_removes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let containers = Containers::open(dir.path().join("containers")).unwrap();
+    let id = containers.new_id().unwrap();
+    let container = containers
+        .create(New {
+            id: id.clone(),
+            name: None,
+            image: "sha256:305c82d4afa0e4263fbdf962f194b7e695511bbd095628fa4fec735df964aa31"
+                .parse()
+                .unwrap(),
+            reference: "debian:12".to_owned(),
+            command: vec!["true".to_owned()],
+            remove: true,
+            ids: IdMaps::Host,
+        })
+        .unwrap();
+    // As its supervisor does at the end, before the launching process removes what is left.
+    for entry in std::fs::read_dir(containers.dir_of(&id)).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert_eq!(containers.sweep().unwrap(), 0);
+    assert!(containers.dir_of(&id).is_dir());
+    container.ended(Exit::Code(0)).unwrap();
+    assert!(!containers.dir_of(&id).exists());
 }
