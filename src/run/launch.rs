@@ -151,6 +151,7 @@ impl<'spec> Watch<'spec> {
             if let Some(relay) = &mut self.relay {
                 relay.turn(ready);
             }
+            self.relay.take_if(|relay| relay.has_nobody());
             if signal {
                 while let Some(signal) = signals.next().doing("read a signal")? {
                     self.signal(signal)?;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use super::Result;
 use super::error::Doing as _;
+use crate::sys::process;
 use crate::sys::pty::{self, Raw, stdin, stdout};
 use crate::sys::socket::{self, Until};
 
@@ -18,6 +19,8 @@ pub(super) struct Relay {
     input: End,
     /// What the command writes.
     output: End,
+    /// Who reads it.
+    person: End,
     to_command: Buffer,
     to_person: Buffer,
     _raw: Option<Raw<'static>>,
@@ -76,6 +79,7 @@ impl Relay {
             master,
             input,
             output: End::Open,
+            person: End::Open,
             to_command: Buffer::default(),
             to_person: Buffer::default(),
             _raw: raw,
@@ -115,7 +119,13 @@ impl Relay {
         }
     }
 
-    /// One side that fails does not end the container: it reads, or is read, no more.
+    /// Whether nobody sees what the command writes. Then the relay is to be dropped: the command's
+    /// terminal hangs up, which is what it would meet if it had the person's own.
+    pub(super) fn has_nobody(&self) -> bool {
+        self.person == End::Closed
+    }
+
+    /// One side that fails is read, or written to, no more.
     fn step(&mut self, step: Step) {
         let master = self.master.as_fd();
         let moved = match step {
@@ -125,7 +135,12 @@ impl Relay {
             Step::WritePerson => self.to_person.drain(stdout()).map(|()| End::Open),
         };
         let end = moved.unwrap_or_else(|error| {
-            log::warn!("cannot relay the terminal: {error}");
+            let level = match error.errno() {
+                // Who pipes the output on needs no more of it.
+                process::EPIPE => log::Level::Debug,
+                _ => log::Level::Warn,
+            };
+            log::log!(level, "cannot relay the terminal: {error}");
             End::Closed
         });
         match (step, end) {
@@ -139,8 +154,10 @@ impl Relay {
                 self.to_command.bytes.clear();
             }
             (Step::ReadCommand, End::Closed) => self.output = End::Closed,
-            // What the command writes is still taken, lest it wait for ever.
-            (Step::WritePerson, End::Closed) => self.to_person.bytes.clear(),
+            (Step::WritePerson, End::Closed) => {
+                self.person = End::Closed;
+                self.to_person.bytes.clear();
+            }
         }
     }
 
@@ -155,7 +172,7 @@ impl Relay {
 
     /// Passes on what the command wrote last. The container must have ended.
     pub(super) fn finish(mut self) -> Result<()> {
-        while self.output == End::Open || !self.to_person.bytes.is_empty() {
+        while !self.has_nobody() && (self.output == End::Open || !self.to_person.bytes.is_empty()) {
             while !self.to_person.bytes.is_empty() {
                 socket::wait(&[(stdout(), Until::Writable)]).doing("wait for the terminal")?;
                 self.step(Step::WritePerson);

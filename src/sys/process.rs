@@ -15,6 +15,9 @@ use super::{Error, Result};
 /// The number of "invalid argument": of ids that are not mapped, among others.
 pub const EINVAL: i32 = libc::EINVAL;
 
+/// The number of "broken pipe": nobody reads what is written.
+pub const EPIPE: i32 = libc::EPIPE;
+
 /// Which side of a [`fork`] this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fork {

@@ -1,6 +1,6 @@
 //! The command's terminal, seen from a real one.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use mica::sys::pty::{self, Size};
 
 use crate::person::Person;
-use crate::support::{Bench, Process};
+use crate::support::{Bench, Process, until};
 
 trials!(
     the_command_has_a_terminal_of_its_own,
@@ -20,6 +20,7 @@ trials!(
     without_interaction_only_output_is_relayed,
     the_end_of_input_that_is_no_terminal_is_passed_on,
     all_output_arrives,
+    who_stops_reading_hangs_up,
     another_user_owns_the_terminal,
 );
 
@@ -120,6 +121,24 @@ fn all_output_arrives() {
     let said = bench.run(&["-t"], &["seq", "1", "50000"]);
     assert_eq!(said.out.lines().count(), 50_000);
     assert_eq!(said.out.lines().last(), Some("50000"));
+}
+
+fn who_stops_reading_hangs_up() {
+    let bench = Bench::new();
+    let mut command = bench.command(&["-t"], &["yes"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut seen = [0; 3];
+    child.stdout.take().unwrap().read_exact(&mut seen).unwrap();
+    assert_eq!(&seen, b"y\r\n");
+    let mut ended = None;
+    until("the command ends", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(129));
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
 }
 
 fn another_user_owns_the_terminal() {
