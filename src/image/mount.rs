@@ -1,12 +1,16 @@
 //! `mica mount` and `mica umount`: an image as a directory of this machine.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::fuse::{self, MountOptions};
 use crate::store::Session;
 use crate::sys::daemon::{self, Forked, Outcome};
 use crate::sys::mount::Busy;
 use crate::sys::mount_table;
+use crate::sys::signal::{Mask, SignalFd};
+use crate::sys::socket;
 use crate::union::Owners;
 
 use super::view::{Writable, view};
@@ -80,9 +84,52 @@ fn serve(
     let union = view(&session, image, request.writable.as_ref(), request.owners)?;
     // What is open stays readable; the store may be cleaned up meanwhile.
     drop(session);
+    // Held back before there are threads, so that all of them leave them to the one that listens.
+    let asked = Mask::asking_to_end();
+    let before = asked.block()?;
+    let signals = SignalFd::new(&asked)?;
     let mounted = fuse::serve(union, &request.at, &request.options)?;
     ready()?;
-    Ok(mounted.wait()?)
+    let unmounter = mounted.unmounter();
+    let (over, end) = socket::pipe()?;
+    let served = thread::scope(|scope| {
+        let listen = || take_away_when_asked(&signals, &over, &before, &unmounter);
+        let listening = thread::Builder::new().name("signals".to_owned());
+        if let Err(error) = listening.spawn_scoped(scope, listen) {
+            log::warn!("cannot start a thread: a signal will leave the mount behind: {error}");
+        }
+        let served = mounted.wait();
+        drop(end);
+        served
+    });
+    before.block()?;
+    Ok(served?)
+}
+
+/// Takes the mount away when a signal asks the process to end, lest it stay behind with nobody to
+/// serve it. A second signal ends the process. Returns when `over` is closed at its other end.
+fn take_away_when_asked(
+    signals: &SignalFd,
+    over: &OwnedFd,
+    before: &Mask,
+    unmounter: &fuse::Unmounter,
+) {
+    let listen = || -> Result<()> {
+        let ready = socket::wait(&[
+            (over.as_fd(), socket::Until::Readable),
+            (signals.as_fd(), socket::Until::Readable),
+        ])?;
+        if ready.first() != Some(&true) && signals.next()?.is_some() {
+            before.block()?;
+            unmounter.unmount(Busy::Detach)?;
+            // Whoever is still in there is served; this thread alone takes signals meanwhile.
+            socket::wait(&[(over.as_fd(), socket::Until::Readable)])?;
+        }
+        Ok(())
+    };
+    if let Err(error) = listen() {
+        log::warn!("cannot take the mount away: {error}");
+    }
 }
 
 /// Unmounts what mica mounted at `at`.

@@ -27,9 +27,12 @@ impl Signal {
     /// Whether people and systems send it to end a process.
     #[must_use]
     pub fn asks_to_end(self) -> bool {
-        matches!(self.0, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
+        ASK_TO_END.contains(&self.0)
     }
 }
+
+/// See [`Signal::asks_to_end`].
+const ASK_TO_END: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// The highest number of a signal.
 const MAX_SIGNAL: i32 = 64;
@@ -85,6 +88,17 @@ impl Mask {
             unsafe { libc::sigdelset(&raw mut set, signal) };
         }
         Self(set)
+    }
+
+    /// The signals that ask a process to end ([`Signal::asks_to_end`]).
+    #[must_use]
+    pub fn asking_to_end() -> Self {
+        let mut mask = Self::empty();
+        for signal in ASK_TO_END {
+            // SAFETY: the set is valid, and so is the number.
+            unsafe { libc::sigaddset(&raw mut mask.0, signal) };
+        }
+        mask
     }
 
     /// Makes this the set of signals that are held back from this thread; returns the one before.

@@ -14,3 +14,4 @@ mod background;
 mod model;
 mod mount_command;
 mod overlay;
+mod signals;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::failure::{Failure, Result, each};
-use crate::image::{Busy, unmount};
+use crate::image::{Busy, Error, unmount};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -25,8 +25,15 @@ impl Options {
     pub(super) fn execute(&self) -> Result<ExitCode> {
         let busy = if self.lazy { Busy::Detach } else { Busy::Refuse };
         each(&self.dirs, |dir| {
-            unmount(dir, busy)
-                .map_err(|error| Failure::of(format!("cannot unmount {}", dir.display()), &error))
+            unmount(dir, busy).map_err(|error| {
+                let failure = Failure::of(format!("cannot unmount {}", dir.display()), &error);
+                match error {
+                    Error::Mount(_) if !self.lazy => failure.hint(
+                        "`fuser -vm DIR` tells who uses it; with --lazy it goes all the same",
+                    ),
+                    _ => failure,
+                }
+            })
         })
     }
 }
