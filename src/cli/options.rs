@@ -21,9 +21,9 @@ use crate::oci::Platform;
     disable_help_subcommand = true,
     max_term_width = 92,
     after_help = "Examples:
-  mica pull debian:12
-  mica images
-  mica rmi debian:12"
+  mica run -it --rm debian:12 bash
+  mica mount debian:12 /mnt
+  mica images"
 )]
 pub(super) struct Cli {
     #[command(flatten)]
