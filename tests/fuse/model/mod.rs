@@ -34,6 +34,8 @@ where
     // Files are made with the permissions that are asked for, also by what serves a mount.
     mica::sys::daemon::clear_umask();
     calls::keep_capabilities();
+    let asked_for = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if asked_for { Config::default().cases } else { cases };
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
     let result = TestRunner::new(config).run(values, |value| {
