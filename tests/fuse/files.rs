@@ -201,3 +201,16 @@ fn times_before_1970_and_of_nanoseconds_are_kept() {
         view.remount();
     }
 }
+
+#[test]
+fn times_at_the_ends_of_what_can_be_asked_for_do_no_harm() {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+    let view = with_file(b"text");
+    for (tv_sec, tv_nsec) in [(i64::MIN, 0), (i64::MIN + 1, 999_999_999), (i64::MAX, 5)] {
+        let time = Timespec { tv_sec, tv_nsec };
+        let times = Timestamps { last_access: time, last_modification: time };
+        // Filesystems keep what they can.
+        utimensat(CWD, view.path("file"), &times, AtFlags::empty()).unwrap();
+        assert_eq!(fs::read(view.path("file")).unwrap(), b"text");
+    }
+}
