@@ -63,7 +63,9 @@ impl Options {
                 ago(found.config.created),
                 match found.state {
                     State::Created => "Created".to_owned(),
-                    State::Running { since, .. } => format!("Up {}", ago(since).trim_end_matches(" ago")),
+                    State::Running { since, .. } => {
+                        format!("Up {}", ago(since).trim_end_matches(" ago"))
+                    }
                     State::Exited { code, at } => format!("Exited ({code}) {}", ago(at)),
                 },
                 found.config.name.clone(),
