@@ -7,11 +7,13 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitOptions};
 
+use super::process::{self, Fork};
 use super::{Error, Result};
 
 /// The longest message of a child that fails, in bytes.
@@ -20,6 +22,9 @@ const MESSAGE_MAX: u64 = 64 * 1024;
 /// The first byte of what a child says: that it is ready, or that the reason follows why not.
 const READY: u8 = b'+';
 const FAILED: u8 = b'-';
+
+/// How long to wait for threads that are on their way out, such as those of a pull.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which of the two processes this is, after [`fork`].
 #[derive(Debug)]
@@ -65,21 +70,15 @@ pub struct Report {
 /// Those of pipe2(2) and fork(2). `EBUSY` when there is more than one thread: only the calling
 /// one would exist in the child, and locks of the others would stay locked.
 pub fn fork() -> Result<Forked> {
-    let threads = count("/proc/self/task")?;
-    if threads != 1 {
-        return Err(Error::new("fork", format!("with {threads} threads"), libc::EBUSY));
-    }
+    process::be_single_threaded(PATIENCE)?;
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
         .map_err(|errno| Error::new("pipe2", "O_CLOEXEC", errno.raw_os_error()))?;
-    // SAFETY: this is the only thread, so the child is a complete copy of this process.
-    let pid = unsafe { libc::fork() };
-    match Pid::from_raw(pid) {
-        Some(child) if pid > 0 => Ok(Forked::Parent(Starting { pipe: File::from(read), child })),
-        None => {
+    match process::fork()? {
+        Fork::Parent(child) => Ok(Forked::Parent(Starting { pipe: File::from(read), child })),
+        Fork::Child => {
             drop(read);
             Ok(Forked::Child(Report { pipe: File::from(write), detached: detach() }))
         }
-        Some(_) => Err(Error::from_io("fork", "", &std::io::Error::last_os_error())),
     }
 }
 
@@ -205,10 +204,4 @@ fn open_fds() -> Result<Vec<i32>> {
         fds.extend(name.to_str().and_then(|name| name.parse::<i32>().ok()));
     }
     Ok(fds)
-}
-
-fn count(dir: &str) -> Result<usize> {
-    let entries =
-        std::fs::read_dir(dir).map_err(|e| Error::from_io("opendir", format!("{dir:?}"), &e))?;
-    Ok(entries.count())
 }
