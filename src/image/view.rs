@@ -46,7 +46,9 @@ pub(super) fn view(
     owners: Owners,
 ) -> Result<Arc<Union>> {
     let layers = image.open_layers(store, &Arc::new(SpanCache::new(SpanCache::DEFAULT)))?;
-    let top = layers.last().map(Lower::root).transpose().map_err(Error::View)?;
+    let roots = layers.iter().rev().map(|layer| layer.root().map_err(Error::View));
+    let roots = roots.collect::<Result<Vec<_>>>()?;
+    let top = roots.iter().find(|root| !root.implied).or(roots.first()).copied();
     let lowers = layers.into_iter().map(|layer| Arc::new(layer) as Arc<dyn Lower>).collect();
     let (upper, new) = match writable {
         Some(writable) => {
