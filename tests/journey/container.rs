@@ -31,7 +31,8 @@ const WORK: &[(&str, &str)] = &[
         "git config --global user.email a@example.org && git config --global user.name a &&
          git init -q /work && cd /work && cp -r /etc/apt . && git add -A && git commit -qm one &&
          echo x >>apt/new && git mv apt apt2 && git status --porcelain | grep -q apt2 &&
-         git add -A && git commit -qm two && git checkout -q HEAD~ && [ -d apt ] && git fsck --strict &&
+         git add -A && git commit -qm two && git checkout -q HEAD~ && [ -d apt ] &&
+         git fsck --strict &&
          [ -z \"$(git status --porcelain)\" ]",
     ),
     (
@@ -42,7 +43,8 @@ const WORK: &[(&str, &str)] = &[
     (
         "files that are mapped, truncated, held open and removed",
         "cp /usr/bin/perl /tmp/perl && /tmp/perl -e 'print 1' >/dev/null && truncate -s 0 /etc/login.defs &&
-         ! [ -s /etc/login.defs ] && exec 3</etc/debconf.conf && rm /etc/debconf.conf && grep -q Name <&3 &&
+         ! [ -s /etc/login.defs ] && exec 3</etc/debconf.conf && rm /etc/debconf.conf &&
+         grep -q Name <&3 &&
          perl -e 'open F, \"+<\", \"/etc/profile\" or die; seek F, 0, 0; print F \"#\"' &&
          head -c1 /etc/profile | grep -qx '#'",
     ),
@@ -59,7 +61,8 @@ const OWNERS: &[(&str, &str)] = &[
     (
         "owners",
         "touch /x && chown 33:42 /x && [ $(stat -c %u:%g /x) = 33:42 ] &&
-         chown -R www-data /usr/share/perl5 && [ $(stat -c %U /usr/share/perl5/Git.pm) = www-data ] &&
+         chown -R www-data /usr/share/perl5 &&
+         [ $(stat -c %U /usr/share/perl5/Git.pm) = www-data ] &&
          chmod 4755 /usr/bin/perl && [ $(stat -c %a /usr/bin/perl) = 4755 ]",
     ),
     (

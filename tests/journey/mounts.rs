@@ -1,11 +1,12 @@
 //! `mica mount` and `mica umount`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use crate::registry::run;
-use crate::support::{Said, until};
+use crate::support::{Said, said, until};
 use crate::world::{IMAGE, Who, World, assert_same, image, tree};
 
 /// The image as umoci unpacks it.
@@ -52,7 +53,7 @@ fn a_mounted_image_shows_a_user_what_an_unpacked_one_shows() {
         -exec sha256sum {} +; } | sort";
     let told = |root: &Path| {
         let mut command = world.who.command(Path::new("/bin/sh"), world.path());
-        let said = crate::support::said(command.args(["-c", script]).arg(root).output().unwrap());
+        let said = said(command.args(["-c", script]).arg(root).output().unwrap());
         assert_eq!((said.code, said.err.as_str()), (0, ""));
         said.out.lines().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -79,9 +80,8 @@ fn a_mounted_image_cannot_be_changed() {
         "mknod new p",
         "truncate -s 0 etc/passwd",
     ] {
-        let said = crate::support::said(
-            Command::new("bash").args(["-c", script]).current_dir(&at).output().unwrap(),
-        );
+        let said =
+            said(Command::new("bash").args(["-c", script]).current_dir(&at).output().unwrap());
         assert_ne!(said.code, 0, "{script}");
         assert!(said.err.contains("Read-only file system"), "{script}: {said:?}");
     }
@@ -149,8 +149,10 @@ const CHANGES: &str = "
     echo changed >>etc/passwd; rm -r usr/share/doc; mkdir usr/share/doc; echo x >usr/share/doc/one
     rm -rf srv/app/data; mv etc/apt etc/apt2; ln etc/login.defs etc/linked; chmod 600 etc/profile
     chown 33:33 srv; setfattr -n user.k -v v etc/issue; mkfifo run/fifo; mknod dev/new c 1 3
-    ln -s ../x opt/soft; truncate -s 1M opt/hole; touch -d @1 opt/old; mkdir -p new/deep; rm usr/bin/perl
-    cp -a var/lib/dpkg new; chmod 1777 new/deep; mv usr/share/perl5 usr/share/perl6; rm srv/app/main.py
+    ln -s ../x opt/soft; truncate -s 1M opt/hole; touch -d @1 opt/old; mkdir -p new/deep;
+    rm usr/bin/perl
+    cp -a var/lib/dpkg new; chmod 1777 new/deep; mv usr/share/perl5 usr/share/perl6;
+    rm srv/app/main.py
     mkdir etc/hidden; rmdir etc/hidden; echo again >srv/app/retired.conf; mv srv/app/hello.py srv/moved.py";
 
 #[test]
@@ -209,7 +211,7 @@ fn a_user_writes_to_a_mount_and_finds_it_again() {
     let as_user = |script: &str| {
         let mut command = world.who.command(Path::new("/bin/sh"), world.path());
         let script = format!("cd {at}; {script}");
-        let said = crate::support::said(command.args(["-euc", &script]).output().unwrap());
+        let said = said(command.args(["-euc", &script]).output().unwrap());
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{script}");
         said.out
     };
@@ -266,4 +268,28 @@ fn twenty_mounts_at_once_each_work_and_end() {
     let all: Vec<_> = dirs.iter().map(|dir| dir.to_str().unwrap()).collect();
     world.do_mica(&[&["umount"], &all[..]].concat());
     world.assert_clear();
+}
+
+#[test]
+fn a_directory_keeps_its_attributes_when_a_layer_above_only_has_something_in_it() {
+    let world = World::with_image(Who::Root);
+    let at = world.mount("at", &[]);
+    // Layers of umoci have no entries for the directories that lead to what they add.
+    let times = "find . -type d -printf '%p %m %U:%G %T@\\n' | sort";
+    let told = |root: &Path| {
+        let mut command = Command::new("sh");
+        let said = said(command.args(["-c", times]).current_dir(root).output().unwrap());
+        said.out.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_same("umoci's and ours", &told(&unpacked(&world)), &told(&at));
+    let root = fs::metadata(&at).unwrap();
+    world.umount(&at);
+    let option = "upperdir=upper,workdir=work";
+    world.do_mica(&["mount", "-o", option, IMAGE, at.to_str().unwrap()]);
+    assert_eq!(fs::metadata(&at).unwrap().mtime(), root.mtime(), "a new upper directory");
+    let before = fs::metadata(at.join("etc")).unwrap();
+    sh(&at, "echo x >>etc/issue; chmod 700 srv/app/hello.py");
+    let after = fs::metadata(at.join("etc")).unwrap();
+    assert_eq!((before.ino(), before.mtime()), (after.ino(), after.mtime()));
+    world.umount(&at);
 }
