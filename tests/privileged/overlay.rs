@@ -67,8 +67,8 @@ impl Engine for Overlay {
             upper.join("upper").display(),
             upper.join("work").display()
         );
-        // What was unmounted here lives on in mount namespaces that others made meanwhile, and while
-        // it does, the kernel takes its upper layer for busy.
+        // What was unmounted here lives on in mount namespaces that others made meanwhile, and
+        // while it does, the kernel takes its upper layer for busy.
         let patience = Instant::now() + Duration::from_secs(20);
         let mut command = Command::new("mount");
         command.args(["-t", "overlay", "overlay", "-o", &options]).arg(at);
