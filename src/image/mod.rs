@@ -3,6 +3,7 @@
 //! Nothing here prints, exits or reads the environment: verbs return what happened, and tell a
 //! [`Progress`] what is happening.
 
+mod check;
 mod error;
 mod history;
 mod inspect;
@@ -18,6 +19,7 @@ mod tag;
 mod tee;
 mod view;
 
+pub use check::check;
 pub use error::{Error, Result, Trouble};
 pub use history::{Entry, history};
 pub use inspect::inspect;

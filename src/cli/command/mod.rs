@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod check;
 mod completions;
 mod history;
 mod image;
@@ -51,6 +52,8 @@ pub(super) enum Command {
     Inspect(inspect::Options),
     /// Manage images
     Image(image::Options),
+    /// Read all that is stored again, and say what is damaged
+    Check(check::Options),
     /// Show the version
     Version(version::Options),
     /// Write the completion script of a shell to stdout
@@ -76,6 +79,7 @@ impl Command {
             Self::History(options) => options.execute(context),
             Self::Inspect(options) => options.execute(context),
             Self::Image(options) => options.execute(context),
+            Self::Check(options) => options.execute(context),
             Self::Version(options) => options.execute(),
             Self::Completions(options) => options.execute(),
             Self::Man(options) => options.execute(),

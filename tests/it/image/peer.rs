@@ -172,3 +172,32 @@ fn an_image_that_was_pulled_by_digest_has_no_tag() {
     assert!(listed.lines().nth(2).unwrap().contains(" <none> "), "{listed}");
     run(&root, &["inspect", &registry.reference(&format!("app@{digest}"))]);
 }
+
+#[test]
+fn a_check_names_the_blob_that_is_damaged_and_pulling_anew_mends_it() {
+    let (home, registry) = with_image();
+    let root = home.path().join("store");
+    let name = registry.reference("app:gzip");
+    run(&root, &["pull", "-q", &name]);
+    let said = String::from_utf8(run(&root, &["check"]).stdout).unwrap();
+    assert!(said.ends_with(" are as they should be\n"), "{said}");
+
+    let blobs = root.join("blobs/sha256").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let largest = blobs.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&largest).unwrap();
+    std::fs::write(&largest, bytes).unwrap();
+    let output = mica(&root, &["check"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let hex = largest.file_name().unwrap().to_str().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert!(listed.lines().count() == 1 && listed.contains(hex), "{listed}");
+    let hint = String::from_utf8(output.stderr).unwrap();
+    assert!(hint.contains("hint: remove the images"), "{hint}");
+
+    run(&root, &["rmi", &name]);
+    run(&root, &["pull", "-q", &name]);
+    run(&root, &["check"]);
+}
