@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -104,10 +104,11 @@ fn helper(at: &Path, options: &MountOptions) -> Result<OwnedFd> {
     let child = start_helper(&mut command)?;
     // The other end of the socket is the helper's alone from here on, so its death ends the wait.
     drop(command);
-    let received = sys::fd_passing::receive_fd(&near);
+    let received = sys::socket::receive(near.as_fd());
     end_helper(at, child)?;
     let start = |source| Error::Start { at: at.to_owned(), source };
-    received.map_err(|e| start(e.into()))?.ok_or_else(|| {
+    let message = received.map_err(|e| start(e.into()))?;
+    message.and_then(|message| message.fd).ok_or_else(|| {
         start(std::io::Error::other(format!("{HELPER} sent no connection to the kernel")))
     })
 }

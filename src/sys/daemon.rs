@@ -6,14 +6,14 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
-use rustix::io::{Errno, FdFlags};
+use rustix::io::FdFlags;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::Pid;
 
-use super::process::{self, Fork};
+use super::process::{self, Ended, Fork};
 use super::{Error, Result};
 
 /// The longest message of a child that fails, in bytes.
@@ -116,18 +116,9 @@ impl Starting {
     }
 
     fn reap(&self) -> Result<String> {
-        let args = || format!("{}", self.child.as_raw_nonzero());
-        let status = loop {
-            match rustix::process::waitpid(Some(self.child), WaitOptions::empty()) {
-                Ok(status) => break status,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::new("waitpid", args(), errno.raw_os_error())),
-            }
-        };
-        Ok(match status.map(|(_, status)| (status.exit_status(), status.terminating_signal())) {
-            Some((Some(code), _)) => format!("exit status {code}"),
-            Some((_, Some(signal))) => format!("killed by signal {signal}"),
-            _ => "ended".to_owned(),
+        Ok(match process::wait(self.child)? {
+            Ended::Exited(code) => format!("exit status {code}"),
+            Ended::Signaled(signal) => format!("killed by signal {signal}"),
         })
     }
 }
@@ -148,7 +139,7 @@ impl Report {
             .map_err(|e| Error::from_io("open", "\"/dev/null\"", &e))?;
         rustix::process::chdir("/")
             .map_err(|errno| Error::new("chdir", "\"/\"", errno.raw_os_error()))?;
-        replace_standard_streams(&null)?;
+        process::set_stdio(Some(null.as_fd()), Some(null.as_fd()))?;
         self.say(&[READY])
     }
 
@@ -166,17 +157,6 @@ impl Report {
             .write_all(message)
             .map_err(|e| Error::from_io("write", "the pipe to the parent", &e))
     }
-}
-
-fn replace_standard_streams(by: &File) -> Result<()> {
-    for stream in 0..=2 {
-        // SAFETY: both are descriptor numbers; what the streams were is closed by the kernel.
-        if unsafe { libc::dup2(by.as_raw_fd(), stream) } < 0 {
-            let args = format!("{by:?}, {stream}");
-            return Err(Error::from_io("dup2", args, &std::io::Error::last_os_error()));
-        }
-    }
-    Ok(())
 }
 
 /// Closes what this program did not open itself: everything above standard error that is not

@@ -10,7 +10,6 @@ pub mod daemon;
 pub mod data;
 pub mod dirent;
 mod error;
-pub mod fd_passing;
 pub mod flock;
 pub mod in_root;
 pub mod limits;
