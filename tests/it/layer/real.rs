@@ -185,12 +185,3 @@ fn what_gzip_pigz_and_zstd_compress_is_read_as_it_was() {
         compare(&packed, &out, false);
     }
 }
-
-/// For archives that take longer: `MICA_TEST_LAYER` is the stored layer, `MICA_TEST_TREE` the
-/// directory in which it was unpacked.
-#[test]
-#[ignore = "needs MICA_TEST_LAYER and MICA_TEST_TREE, as its documentation says"]
-fn a_given_layer_is_what_its_unpacked_tree_is() {
-    let path = |key| PathBuf::from(std::env::var_os(key).unwrap());
-    compare(&path("MICA_TEST_LAYER"), &path("MICA_TEST_TREE"), false);
-}
