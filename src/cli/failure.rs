@@ -140,8 +140,7 @@ fn hint(trouble: &Trouble) -> String {
             "without root it takes fusermount3, which is in the package fuse3".to_owned()
         }
         Trouble::InUse => {
-            "remove the container first, or use --force: the image is then removed with it"
-                .to_owned()
+            "remove its containers first, with `mica rm`; `mica ps -a` lists them".to_owned()
         }
         Trouble::SeveralNames => "name one of them, or use --force to remove all".to_owned(),
         Trouble::DiskFull => "free some space, for example with `mica image prune -a`".to_owned(),

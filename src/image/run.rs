@@ -122,14 +122,14 @@ pub fn list_containers(store: &Store) -> Result<Vec<Listed>> {
 }
 
 /// Removes the container that `text` names, by name or by the first digits of its id, with all that
-/// it wrote. Returns its id.
+/// it wrote; with `force` also one that runs, which is killed first. Returns its id.
 ///
 /// # Errors
 /// [`Error::NoContainer`]; [`Error::Run`] when it runs.
-pub fn remove_container(store: &Store, text: &str) -> Result<String> {
+pub fn remove_container(store: &Store, text: &str, force: bool) -> Result<String> {
     let containers = containers(store)?;
     let found = containers.find(text)?.ok_or_else(|| Error::NoContainer(text.to_owned()))?;
-    let container = containers.take(&found)?;
+    let container = if force { containers.seize(&found) } else { containers.take(&found) }?;
     container.remove()?;
     Ok(found.config.id)
 }

@@ -14,7 +14,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,12 +24,17 @@ use super::{Error, Exit, IdMaps, Result, idmap};
 use crate::oci::Digest;
 use crate::sys::flock::{self, Share};
 use crate::sys::process;
+use crate::sys::signal::Signal;
 
 /// The version of both records. Later ones are refused.
 const VERSION: u32 = 1;
 
 /// The largest record that is read, in bytes.
 const MAX_RECORD: u64 = 1 << 20;
+
+/// How long a killed container may take to end, and how long to wait before looking again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// All containers of a store.
 #[derive(Debug)]
@@ -216,6 +222,29 @@ impl Containers {
         let dir = self.dir.join(&listed.config.id);
         let lock = try_lock(&dir)?.ok_or_else(|| busy(&listed.config.name))?;
         Ok(Container { config: listed.config.clone(), dir, _lock: lock })
+    }
+
+    /// As [`Containers::take`], after killing the container if it runs.
+    ///
+    /// # Errors
+    /// As [`Containers::take`], when it does not end within ten seconds.
+    pub fn seize(&self, listed: &Listed) -> Result<Container> {
+        let first = self.take(listed);
+        let (Err(Error::Invalid { .. }), State::Running { pid, .. }) = (&first, listed.state)
+        else {
+            return first;
+        };
+        // Somebody holds the lock, so the launching process lives: its end would be theirs.
+        if let Some(launcher) = process::Pid::from_raw(pid) {
+            process::kill(launcher, Signal::KILL).doing("kill the container")?;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.take(listed) {
+                Err(Error::Invalid { .. }) if Instant::now() < deadline => thread::sleep(PAUSE),
+                taken => return taken,
+            }
+        }
     }
 
     /// Clears up after processes that were killed: containers that were to go are removed, as is
