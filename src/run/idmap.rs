@@ -78,8 +78,8 @@ impl IdMaps {
             Self::Host | Self::Ranges { .. } => None,
             Self::Single { .. } => Some(
                 "only root exists in the container: this user has no ranges of ids in \
-                 /etc/subuid and /etc/subgid, so all files belong to root, changes of owner have \
-                 no effect, and programs cannot become other users",
+                 /etc/subuid and /etc/subgid, so all files belong to root and cannot be given to \
+                 others, and programs cannot become other users",
             ),
         }
     }

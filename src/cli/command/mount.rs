@@ -20,8 +20,8 @@ use crate::image::{self, MountOptions, MountRequest, Mounted, Owners, Writable};
   mica mount -o upperdir=/srv/upper,workdir=/srv/work debian:12 /mnt
   mica umount /mnt
 
-Without upperdir= and workdir= the mount is read-only. Both must be on one filesystem, and are made
-when they are not there. What is written to the mount stays in the upper directory.
+Without upperdir= and workdir= the mount is read-only. Both must be on one filesystem, and \
+are made when they are not there. What is written to the mount stays in the upper directory.
 
 Mount options: upperdir=DIR workdir=DIR volatile ro rw [no]allow_other [no]suid [no]dev [no]exec")]
 pub(in crate::cli) struct Options {
@@ -47,7 +47,7 @@ impl Options {
         let store = context.store()?;
         let (session, image) = self.obtain.image(&store, context, name)?;
         if request.owners != Owners::Exact {
-            warn("without root all files belong to you, and changes of owner have no effect");
+            warn("without root all files belong to you, and cannot be given to others");
         }
         match image::mount(session, &image, &request) {
             Ok(Mounted::InBackground | Mounted::Ended) => Ok(ExitCode::SUCCESS),
