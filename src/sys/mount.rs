@@ -56,7 +56,6 @@ pub fn unmount(target: &Path, busy: Busy) -> Result<()> {
         Busy::Refuse => UnmountFlags::NOFOLLOW,
         Busy::Detach => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
     };
-    rustix::mount::unmount(target, flags).map_err(|errno| {
-        Error::new("umount2", format!("{target:?}, {busy:?}"), errno.raw_os_error())
-    })
+    rustix::mount::unmount(target, flags)
+        .map_err(|errno| Error::new("umount2", format!("{target:?}"), errno.raw_os_error()))
 }

@@ -16,7 +16,7 @@ const DAMAGED: u8 = 1;
 #[command(after_help = "Examples:
   mica check
 
-Reads every blob again, which takes as long as reading the whole store takes. What is damaged is
+Reads every blob again, which takes as long as reading the whole store takes. What is damaged is \
 listed on stdout; the exit code is 1 then.")]
 pub(in crate::cli) struct Options {}
 

@@ -24,7 +24,7 @@ use crate::run::{self, Capabilities, IdMaps, Mount, Overrides, Seccomp};
   mica run --rm -e NAME=value -v \"$PWD\":/src -w /src debian:12 make
   mica run --name build --read-only --tmpfs /tmp debian:12 ./build
 
-The exit code is the command's own; 125 when mica fails, 126 when the command cannot be executed,
+The exit code is the command's own; 125 when mica fails, 126 when the command cannot be executed, \
 127 when it is not found, 128 and the number of the signal that killed it."
 )]
 pub(in crate::cli) struct Options {
